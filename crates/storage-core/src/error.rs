@@ -1,0 +1,44 @@
+//! The one error for operations on files.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A filesystem operation that failed, and where.
+#[derive(Debug, thiserror::Error)]
+#[error("{op} {}", path.display())]
+pub struct FsError {
+    /// The attempt, as a verb phrase: "create directory".
+    pub op: &'static str,
+    /// What it was tried on; relative to the directory that the caller works in.
+    pub path: PathBuf,
+    /// What the kernel said.
+    pub source: io::Error,
+}
+
+impl FsError {
+    /// An error of `op` on `path`.
+    pub fn new(op: &'static str, path: impl AsRef<Path>, source: impl Into<io::Error>) -> Self {
+        Self { op, path: path.as_ref().to_owned(), source: source.into() }
+    }
+
+    /// The kernel's reason, in the standard library's words.
+    pub fn kind(&self) -> io::ErrorKind {
+        self.source.kind()
+    }
+}
+
+/// Adds to an error what was tried, and on what.
+pub trait FsResultExt<T> {
+    /// Turns the error into an [`FsError`].
+    ///
+    /// # Errors
+    ///
+    /// Those of `self`.
+    fn during(self, op: &'static str, path: impl AsRef<Path>) -> Result<T, FsError>;
+}
+
+impl<T, E: Into<io::Error>> FsResultExt<T> for Result<T, E> {
+    fn during(self, op: &'static str, path: impl AsRef<Path>) -> Result<T, FsError> {
+        self.map_err(|source| FsError::new(op, path, source))
+    }
+}
