@@ -1,1 +1,24 @@
-fn main() {}
+//! Tasks of this workspace: `cargo xtask --help` lists them.
+#![expect(clippy::print_stderr, reason = "tasks talk to a person")]
+
+mod ci;
+mod flags;
+mod integration;
+mod layering;
+mod packages;
+mod peers;
+mod say;
+mod search;
+mod workspace;
+
+use clap::Parser;
+
+fn main() -> anyhow::Result<()> {
+    let flags = flags::Xtask::parse();
+    match flags.task {
+        flags::Task::Ci => ci::run(),
+        flags::Task::Integration(flags) => integration::run(&flags),
+        flags::Task::Layering => layering::run(),
+        flags::Task::Peers => peers::run(),
+    }
+}

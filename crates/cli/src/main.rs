@@ -1,1 +1,60 @@
-fn main() {}
+//! The `reflayer` command: parses, calls one function of `command`, prints, exits.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command talks")]
+
+mod args;
+mod command;
+mod exit;
+mod open;
+mod report;
+mod units;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use tracing_subscriber::EnvFilter;
+
+use args::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log(cli.global.verbose);
+    match run(&cli) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            report::failure(&error);
+            ExitCode::from(exit::of(&error))
+        }
+    }
+}
+
+fn run(cli: &Cli) -> anyhow::Result<u8> {
+    let global = &cli.global;
+    let json = global.json;
+    match &cli.command {
+        Command::Pull(args) => command::pull::run(global, args),
+        Command::Images => command::list::images(&open::store(global)?, json),
+        Command::Layers => command::list::layers(&open::store(global)?, json),
+        Command::Inspect { image } => command::list::inspect(&open::store(global)?, image),
+        Command::Mount(args) => command::mount::mount(&open::store(global)?, args),
+        Command::Umount { directory } => command::mount::umount(directory),
+        Command::Rmi { image, dry_run } => {
+            command::remove::rmi(&open::store(global)?, image, *dry_run, json)
+        }
+        Command::Gc { all, dry_run } => {
+            command::remove::gc(&open::store(global)?, *all, *dry_run, json)
+        }
+        Command::BuildImage(args) => command::build_image::run(args, json),
+        Command::Check { quick } => command::check::run(&open::store(global)?, *quick, json),
+    }
+}
+
+/// Logs go to standard error; `RUST_LOG` decides unless `-v` was given.
+fn log(verbose: u8) {
+    let filter = match verbose {
+        0 => EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn")),
+        1 => EnvFilter::new("info"),
+        _ => EnvFilter::new("debug"),
+    };
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}

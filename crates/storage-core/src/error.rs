@@ -21,6 +21,13 @@ impl FsError {
         Self { op, path: path.as_ref().to_owned(), source: source.into() }
     }
 
+    /// The same error, told from the directory above: `dir` stands before the path.
+    #[must_use]
+    pub fn within(mut self, dir: impl AsRef<Path>) -> Self {
+        self.path = dir.as_ref().join(self.path);
+        self
+    }
+
     /// The kernel's reason, in the standard library's words.
     pub fn kind(&self) -> io::ErrorKind {
         self.source.kind()

@@ -81,6 +81,10 @@ id! {
     /// Name of an image in a store.
     ImageId
 }
+id! {
+    /// Name of a container in a store.
+    ContainerId
+}
 
 impl LayerId {
     /// The id that every tool of this layout gives to a pulled layer.

@@ -1,1 +1,36 @@
-//! x
+//! Fixtures, judges and faults for the tests of reflayer.
+//!
+//! Builds inputs in the test's own words ([`tree`], [`layout`]), asks programs
+//! that others wrote what they make of them ([`judge`], [`peer`],
+//! [`registry`]), compares directory trees in every attribute ([`compare`])
+//! and stops a program at any of its system calls ([`kill`]).
+//!
+//! It shares no code with what it judges: no crate of reflayer is used here,
+//! so that a mistake of theirs cannot be a mistake of the judge.
+//!
+//! ```
+//! use testkit::compare::{Options, trees};
+//! use testkit::tree::{Tree, file, symlink};
+//!
+//! let dir = tempfile::tempdir()?;
+//! let here = Tree::new().with("etc/name", file("one")).with("link", symlink("etc/name"));
+//! here.write(&dir.path().join("a"))?;
+//! here.with("etc/name", file("two")).write(&dir.path().join("b"))?;
+//!
+//! let found = trees(&dir.path().join("a"), &dir.path().join("b"), &Options::default())?;
+//! assert_eq!(found.len(), 1);
+//! assert_eq!(found[0].to_string(), "etc/name: content differs at byte 0");
+//! # anyhow::Ok(())
+//! ```
+
+pub mod compare;
+pub mod digest;
+pub mod extents;
+pub mod fs_role;
+pub mod judge;
+pub mod kill;
+pub mod layout;
+pub mod peer;
+pub mod registry;
+pub mod tree;
+pub mod xattr;

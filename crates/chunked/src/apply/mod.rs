@@ -1,0 +1,115 @@
+//! What came from the network, to its place.
+
+mod decode;
+mod files;
+mod outputs;
+mod work;
+
+use std::io;
+use std::ops::Range;
+
+use storage_core::{FsError, LayerPath, Pieces, SourceError, VerifyError};
+use tree::{TreeError, TreeReport};
+
+use crate::assemble::AssembleError;
+use crate::{LayerBytes, PinnedPlan, Prover};
+
+use files::Files;
+use work::Work;
+
+/// A layer's tree that is whole, and still to be proved.
+#[derive(Debug)]
+#[must_use = "an applied layer is not proved yet"]
+pub struct Applied {
+    pub(crate) uid_set: Vec<u32>,
+    pub(crate) gid_set: Vec<u32>,
+    pub(crate) report: LayerBytes,
+    pub(crate) tree: TreeReport,
+}
+
+/// Content that could not be had, or is not what was promised.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ApplyError {
+    /// The bytes did not come.
+    #[error("fetch the layer's content")]
+    Source(#[from] SourceError),
+    /// Bytes came that were not asked for, or not in order.
+    #[error("the source gave bytes from {actual} on, expected those from {expected}")]
+    Order {
+        /// Offset in the blob of the next byte that was asked for.
+        expected: u64,
+        /// Offset of the bytes that came.
+        actual: u64,
+    },
+    /// A requested range ended early.
+    #[error("the source ended at byte {at}, expected more")]
+    Short {
+        /// Offset in the blob of the first byte that did not come.
+        at: u64,
+    },
+    /// A chunk is no zstd stream.
+    #[error("decompress bytes {}-{} of the blob for {path}", range.start, range.end)]
+    Decode {
+        /// The file.
+        path: LayerPath,
+        /// Where the blob has the chunk.
+        range: Range<u64>,
+        /// What the decoder said.
+        source: io::Error,
+    },
+    /// A chunk or file is not what the TOC says.
+    #[error("verify {path}")]
+    Content {
+        /// The file.
+        path: LayerPath,
+        /// What differs.
+        source: VerifyError,
+    },
+    /// An entry could not be made.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    /// A file could not be written or read back.
+    #[error(transparent)]
+    Fs(#[from] FsError),
+}
+
+impl ApplyError {
+    /// Whether the TOC, and not the blob, is at fault: never. Wrong content is an
+    /// error of the blob.
+    pub fn is_lie_of_the_toc(&self) -> bool {
+        false
+    }
+}
+
+impl From<AssembleError> for ApplyError {
+    fn from(error: AssembleError) -> Self {
+        match error {
+            AssembleError::Fs(error) => Self::Fs(error),
+            AssembleError::Content { path, source } => Self::Content { path, source },
+        }
+    }
+}
+
+impl PinnedPlan<'_, '_> {
+    /// Puts what was fetched into its place, and finishes the tree.
+    ///
+    /// `pieces` are those of the ranges that [`PinnedPlan::missing`] gave. Every
+    /// chunk is decoded and verified as it comes, and every file when it is
+    /// whole; `prover` hears of it then.
+    ///
+    /// # Errors
+    ///
+    /// If bytes are missing or wrong, or the tree can't be written.
+    pub fn apply(self, pieces: Pieces, prover: &Prover) -> Result<Applied, ApplyError> {
+        let Self { toc, mut tree, scratch, parts, links, ranges, report } = self;
+        let ranges = ranges.into_inner().unwrap_or_default();
+        let files = Files::new(toc, &mut tree, prover, report);
+        let report = Work::new(&parts, &ranges, files, scratch).take_all(pieces)?;
+        for link in links {
+            tree.make(&toc.entry(link as usize))?;
+        }
+        let tree = tree.finish()?;
+        Ok(Applied { uid_set: toc.uid_set(), gid_set: toc.gid_set(), report, tree })
+    }
+}

@@ -1,0 +1,60 @@
+//! Directories as sources.
+
+use std::fs::File;
+use std::io::{self, BufRead};
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+
+use crate::{Candidate, DedupMap, Sources, TocError, Wanted, read_candidates};
+
+/// Directories that layers were unpacked into, as sources of files.
+///
+/// ```
+/// # use chunked::{DedupMap, LocalTrees, Toc, Wanted};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let toc = Toc::default();
+/// # let toc_json = &br#"{"version":1,"entries":[]}"#[..];
+/// let (mut trees, mut map) = (LocalTrees::new(), DedupMap::new());
+/// let tree = std::fs::File::open("/")?;
+/// trees.add(tree, toc_json, &Wanted::of(&toc), &mut map)?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Default)]
+pub struct LocalTrees(Vec<OwnedFd>);
+
+impl LocalTrees {
+    /// No directories.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a directory, and to `map` what its TOC says it has of `wanted`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`read_candidates`].
+    pub fn add(
+        &mut self,
+        tree: impl Into<OwnedFd>,
+        toc_json: impl BufRead,
+        wanted: &Wanted,
+        map: &mut DedupMap,
+    ) -> Result<(), TocError> {
+        let source = u32::try_from(self.0.len()).expect("open files are fewer than 2^32");
+        self.0.push(tree.into());
+        read_candidates(toc_json, wanted, source, map)
+    }
+}
+
+impl Sources for LocalTrees {
+    fn open(&self, candidate: &Candidate) -> io::Result<File> {
+        let tree = self.0.get(candidate.source as usize).ok_or(io::ErrorKind::NotFound)?;
+        // What is no regular file must not block or act when it is opened.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        let path = candidate.path.as_path();
+        Ok(openat2(tree.as_fd(), path, flags, Mode::empty(), resolve)?.into())
+    }
+}

@@ -1,0 +1,31 @@
+//! How much a layer's metadata may take.
+
+/// Bounds on what a blob may make its reader do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Entries of a TOC, those of chunks included.
+    pub entries: u64,
+    /// Bytes of the decoded TOC.
+    pub toc: u64,
+    /// Bytes of the decoded tar-split.
+    pub tar_split: u64,
+    /// How many bytes of TOC or tar-split one compressed byte may become, on
+    /// average, once [`Limits::EXPANSION_FREE`] bytes came out.
+    pub expansion: u64,
+}
+
+impl Limits {
+    /// Decoded bytes that count for nothing: the padding at the end of a tar is
+    /// megabytes of zeros at times, which compress to next to nothing.
+    pub const EXPANSION_FREE: u64 = 64 << 20;
+
+    /// Longest zstd window that is allocated: 128 MiB.
+    pub(crate) const WINDOW_LOG: u32 = 27;
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { entries: 4_000_000, toc: 1 << 30, tar_split: 4 << 30, expansion: 1000 }
+    }
+}

@@ -1,0 +1,6 @@
+//! Where each byte of a layer would come from, before anything is touched.
+
+pub(crate) mod ranges;
+mod sources;
+
+pub use sources::{Plan, PlanSummary, Reuse, Sources, Tally};

@@ -1,0 +1,61 @@
+//! What follows the data frames: TOC, tar-split, footer; and how to find them.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use super::frame::{SKIPPABLE_HEADER, write_skippable};
+use super::metadata::Metadata;
+use super::output::Output;
+
+/// Digest of the compressed TOC.
+const MANIFEST_CHECKSUM: &str = "io.github.containers.zstd-chunked.manifest-checksum";
+
+/// Where the TOC is: offset, length, length when decompressed, type.
+const MANIFEST_POSITION: &str = "io.github.containers.zstd-chunked.manifest-position";
+
+/// Where the tar-split is: offset, length, length when decompressed.
+const TAR_SPLIT_POSITION: &str = "io.github.containers.zstd-chunked.tarsplit-position";
+
+/// The only type of TOC there is.
+const TOC_TYPE: u64 = 1;
+
+const FOOTER_MAGIC: &[u8; 8] = b"GNUlInUx";
+
+/// Writes the rest of the blob; gives the annotations that lead to it.
+pub(super) fn write<W: Write>(
+    out: &mut Output<W>,
+    toc: &Metadata,
+    tar_split: &Metadata,
+) -> io::Result<BTreeMap<String, String>> {
+    let toc_offset = skippable(out, &toc.frame)?;
+    let tar_split_offset = skippable(out, &tar_split.frame)?;
+    let toc_place = [toc_offset, toc.frame.len() as u64, toc.uncompressed];
+    let tar_split_place = [tar_split_offset, tar_split.frame.len() as u64, tar_split.uncompressed];
+    write_skippable(out, &footer(toc_place, tar_split_place))?;
+
+    let [offset, length, uncompressed] = toc_place;
+    let position = format!("{offset}:{length}:{uncompressed}:{TOC_TYPE}");
+    let [offset, length, uncompressed] = tar_split_place;
+    Ok(BTreeMap::from([
+        (MANIFEST_CHECKSUM.into(), toc.digest.to_string()),
+        (MANIFEST_POSITION.into(), position),
+        (TAR_SPLIT_POSITION.into(), format!("{offset}:{length}:{uncompressed}")),
+    ]))
+}
+
+/// Writes a payload; tells its offset.
+fn skippable<W: Write>(out: &mut Output<W>, payload: &[u8]) -> io::Result<u64> {
+    let offset = out.position() + SKIPPABLE_HEADER;
+    write_skippable(out, payload)?;
+    Ok(offset)
+}
+
+/// Readers go by the annotations; the footer is for those who have only the blob.
+fn footer(toc: [u64; 3], tar_split: [u64; 3]) -> Vec<u8> {
+    let mut footer = Vec::with_capacity(64);
+    for number in toc.into_iter().chain([TOC_TYPE]).chain(tar_split) {
+        footer.extend_from_slice(&number.to_le_bytes());
+    }
+    footer.extend_from_slice(FOOTER_MAGIC);
+    footer
+}

@@ -1,0 +1,154 @@
+//! The command line as it is typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Pull container images into a local store, and fetch only what the machine lacks.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options that stand before the command.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// The store's root directory (default: the one that podman would use).
+    #[arg(long, value_name = "DIR")]
+    pub(crate) root: Option<PathBuf>,
+    /// The store's directory for state that a reboot clears.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) runroot: Option<PathBuf>,
+    /// One JSON document on standard output instead of text.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Log decisions to standard error; twice for more.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Pull an image into the store.
+    Pull(Pull),
+    /// List the images of the store.
+    Images,
+    /// List the layers of the store.
+    Layers,
+    /// Show all that is known of one image.
+    Inspect {
+        /// An id, a unique prefix of one, a name, or a name's unique last part.
+        image: String,
+    },
+    /// Mount an image on a directory, read-only unless --upper and --work are given.
+    Mount(Mount),
+    /// Undo a mount.
+    Umount {
+        /// The directory that the image is mounted on.
+        directory: PathBuf,
+    },
+    /// Remove a name of an image, and with its last name the image and its layers.
+    Rmi {
+        /// An id, a unique prefix of one, a name, or a name's unique last part.
+        image: String,
+        /// Say what would be removed, and remove nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Remove what dead pulls left and nothing refers to.
+    Gc {
+        /// Remove layers of other tools that nothing refers to, too.
+        #[arg(long)]
+        all: bool,
+        /// Say what would be removed, and remove nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Look for what does not add up in the store.
+    Check {
+        /// Compare records and sizes only; read no file of a layer.
+        #[arg(long)]
+        quick: bool,
+    },
+    /// Write a directory as an image with one zstd:chunked layer.
+    BuildImage(BuildImage),
+}
+
+/// Arguments of `pull`.
+#[derive(Debug, Args)]
+pub(crate) struct Pull {
+    /// `docker://HOST/NAME:TAG`, `oci:DIR:TAG` or `oci-archive:FILE:TAG`.
+    pub(crate) reference: String,
+    /// Take every blob whole, never by its TOC.
+    #[arg(long)]
+    pub(crate) full: bool,
+    /// How local files are reused.
+    #[arg(long, value_enum, default_value_t = ReuseArg::Copy)]
+    pub(crate) reuse: ReuseArg,
+    /// The image's name in the store.
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Do not wait until the image is safe against a power cut.
+    #[arg(long)]
+    pub(crate) no_sync: bool,
+    /// Accept plain HTTP and certificates that cannot be verified if `false`.
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
+    pub(crate) tls_verify: bool,
+    /// Platform to choose from an index, as OS/ARCHITECTURE[/VARIANT].
+    #[arg(long)]
+    pub(crate) platform: Option<String>,
+    /// Credentials file, before all others.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) authfile: Option<PathBuf>,
+}
+
+/// Policies of `--reuse`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReuseArg {
+    /// Share extents; fetch where the filesystem refuses.
+    Reflink,
+    /// Share extents; copy where the filesystem refuses.
+    Copy,
+    /// Link files whose content and attributes are all equal, else as `copy`.
+    Hardlink,
+    /// Fetch everything.
+    Never,
+}
+
+/// Arguments of `mount`.
+#[derive(Debug, Args)]
+pub(crate) struct Mount {
+    /// An id, a unique prefix of one, a name, or a name's unique last part.
+    pub(crate) image: String,
+    /// An existing directory.
+    pub(crate) directory: PathBuf,
+    /// Directory that takes what is written.
+    #[arg(long, requires = "work")]
+    pub(crate) upper: Option<PathBuf>,
+    /// Empty directory on the same filesystem as the upper one.
+    #[arg(long, requires = "upper")]
+    pub(crate) work: Option<PathBuf>,
+}
+
+/// Arguments of `build-image`.
+#[derive(Debug, Args)]
+pub(crate) struct BuildImage {
+    /// The directory that becomes the image's root.
+    pub(crate) directory: PathBuf,
+    /// Where the image goes: `oci:DIR:TAG`.
+    pub(crate) reference: String,
+    /// Owner and group of every entry, as UID:GID (default: as they are).
+    #[arg(long, value_name = "UID:GID")]
+    pub(crate) owner: Option<String>,
+    /// Paths below the directory to leave out.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) exclude: Vec<PathBuf>,
+    /// Leave out what cannot be read, and say how many, instead of failing.
+    #[arg(long)]
+    pub(crate) skip_unreadable: bool,
+}

@@ -1,0 +1,22 @@
+//! The store that a command works on.
+
+use anyhow::Context as _;
+use config::{Environment, StorageConfig};
+use reflayer::Store;
+
+use crate::args::Global;
+
+/// Opens the store named on the command line, else the one that podman would use.
+pub(crate) fn store(global: &Global) -> anyhow::Result<Store> {
+    let (root, run_root) = match (&global.root, &global.runroot) {
+        (Some(root), Some(run_root)) => (root.clone(), run_root.clone()),
+        (root, run_root) => {
+            let storage = StorageConfig::load(&Environment::of_process())?;
+            (
+                root.clone().unwrap_or(storage.graph_root),
+                run_root.clone().unwrap_or(storage.run_root),
+            )
+        }
+    };
+    Store::open(&root, &run_root).with_context(|| format!("open the store at {}", root.display()))
+}

@@ -1,0 +1,110 @@
+//! What the command prints.
+
+use std::error::Error;
+
+use reflayer::{LayerWay, PullReport};
+use serde::Serialize;
+
+use crate::units::{bytes, short};
+
+/// One JSON document on standard output.
+pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
+    println!("{}", serde_json::to_string_pretty(value)?);
+    Ok(())
+}
+
+/// An error with its causes, a line each, on standard error.
+pub(crate) fn failure(error: &anyhow::Error) {
+    anstream::eprintln!("\x1b[1;31merror\x1b[0m: {error}");
+    let mut last = error.to_string();
+    for cause in error.chain().skip(1) {
+        let text = cause.to_string();
+        if text != last {
+            anstream::eprintln!("  {text}");
+        }
+        last = text;
+    }
+    if let Some(hint) = hint(error) {
+        anstream::eprintln!("\x1b[1mhint\x1b[0m: {hint}");
+    }
+}
+
+/// What a person can do about an error.
+fn hint(error: &anyhow::Error) -> Option<&'static str> {
+    let io = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>())?;
+    match io.kind() {
+        std::io::ErrorKind::StorageFull => {
+            Some("free some space, or remove images with `reflayer rmi` and `reflayer gc`")
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            Some("run as the owner of the store, or name another one with --root and --runroot")
+        }
+        _ => None,
+    }
+}
+
+/// The summary of a pull.
+pub(crate) fn pull(report: &PullReport) {
+    for layer in &report.layers {
+        let digest = layer.digest.digest().hex();
+        let counts = &layer.bytes.bytes;
+        let way = match layer.path {
+            LayerWay::Present => "present",
+            LayerWay::Partial => "partial",
+            _ => "full",
+        };
+        let reason = if layer.reason.is_empty() || layer.path == LayerWay::Present {
+            String::new()
+        } else {
+            format!("  ({})", layer.reason)
+        };
+        println!(
+            "layer {}  {way:<8}fetched {:>8} of {:>8}  reused {:>8}  written {:>8}  {} requests{reason}",
+            short(&digest),
+            bytes(counts.fetched),
+            bytes(layer.bytes.blob),
+            bytes(counts.reused_files + counts.reused_chunks),
+            bytes(counts.written),
+            layer.requests,
+        );
+        for note in &layer.notes {
+            println!("    {note}");
+        }
+    }
+    let sum = &report.bytes;
+    println!(
+        "image {} is {}: fetched {}, reused {} (shared on disk {}), holes {}, written {}, in {}.{:03} s",
+        short(report.image_id.as_str()),
+        report.name,
+        bytes(sum.fetched),
+        bytes(sum.reused_files + sum.reused_chunks),
+        bytes(sum.shared),
+        bytes(sum.holes),
+        bytes(sum.written),
+        report.duration_ms / 1000,
+        report.duration_ms % 1000,
+    );
+}
+
+/// A table whose columns are as wide as their widest cell.
+pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) {
+    let width = |column: usize| {
+        let cells = rows.iter().map(|row| row[column].chars().count());
+        cells.chain([head[column].len()]).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..head.len()).map(width).collect();
+    let line = |cells: &[String]| {
+        let padded = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        println!("{}", padded.collect::<Vec<_>>().join("  ").trim_end());
+    };
+    line(&head.iter().map(|&cell| cell.to_owned()).collect::<Vec<_>>());
+    rows.iter().for_each(|row| line(row));
+}
+
+/// Whether an error or one of its causes is of a kind.
+pub(crate) fn has<E: Error + Send + Sync + 'static>(
+    error: &anyhow::Error,
+    is: impl Fn(&E) -> bool,
+) -> bool {
+    error.chain().filter_map(|cause| cause.downcast_ref::<E>()).any(is)
+}

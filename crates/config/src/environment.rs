@@ -1,0 +1,139 @@
+//! The part of a process's surroundings that configuration depends on.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Variables, user and root directory that configuration is read with.
+#[derive(Debug, Clone)]
+pub struct Environment {
+    variables: BTreeMap<String, String>,
+    uid: u32,
+    root: PathBuf,
+}
+
+/// The only variables that are ever read.
+const VARIABLES: [&str; 9] = [
+    "CONTAINERS_REGISTRIES_CONF",
+    "CONTAINERS_STORAGE_CONF",
+    "DOCKER_CONFIG",
+    "HOME",
+    "REGISTRY_AUTH_FILE",
+    "STORAGE_DRIVER",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+    "XDG_RUNTIME_DIR",
+];
+
+impl Environment {
+    /// That of this process.
+    pub fn of_process() -> Self {
+        let value = |name: &&str| Some(((*name).to_owned(), std::env::var(name).ok()?));
+        Self {
+            variables: VARIABLES.iter().filter_map(value).collect(),
+            uid: rustix::process::geteuid().as_raw(),
+            root: "/".into(),
+        }
+    }
+
+    /// One that knows a home directory and a user, and finds no system files.
+    pub fn for_tests(home: &str, uid: u32) -> Self {
+        let variables = BTreeMap::from([("HOME".to_owned(), home.to_owned())]);
+        Self { variables, uid, root: "/nonexistent".into() }
+    }
+
+    /// The same with one variable more.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.variables.insert(name.into(), value.into());
+        self
+    }
+
+    /// The same with the system's files looked up below `root`.
+    #[must_use]
+    pub fn with_system_root(mut self, root: impl Into<PathBuf>) -> Self {
+        self.root = root.into();
+        self
+    }
+
+    /// A variable that is set and not empty.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// A variable that names a path.
+    pub(crate) fn path(&self, name: &str) -> Option<PathBuf> {
+        self.get(name).map(PathBuf::from)
+    }
+
+    /// The effective user.
+    pub fn uid(&self) -> u32 {
+        self.uid
+    }
+
+    /// A file of the system, such as `etc/containers/storage.conf`.
+    pub(crate) fn system(&self, path: &str) -> PathBuf {
+        self.root.join(path)
+    }
+
+    /// Where the user's own configuration lives.
+    pub(crate) fn config_home(&self) -> Option<PathBuf> {
+        self.path("XDG_CONFIG_HOME").or_else(|| Some(self.path("HOME")?.join(".config")))
+    }
+
+    /// Where the user's own data lives.
+    pub(crate) fn data_home(&self) -> Option<PathBuf> {
+        self.path("XDG_DATA_HOME").or_else(|| Some(self.path("HOME")?.join(".local/share")))
+    }
+
+    /// Where the user's state lives until logout.
+    pub(crate) fn runtime_dir(&self) -> Option<PathBuf> {
+        self.path("XDG_RUNTIME_DIR")
+    }
+
+    /// Replaces `$NAME` and `${NAME}` by the variables known here; `$UID` is the user.
+    pub(crate) fn expand(&self, text: &str) -> PathBuf {
+        let mut out = String::new();
+        let mut rest = text;
+        while let Some(dollar) = rest.find('$') {
+            out.push_str(&rest[..dollar]);
+            let (name, after) = variable_name(&rest[dollar + 1..]);
+            match name {
+                "" => out.push('$'),
+                "UID" => out.push_str(&self.uid.to_string()),
+                name => out.push_str(self.get(name).unwrap_or_default()),
+            }
+            rest = after;
+        }
+        out.push_str(rest);
+        Path::new(&out).to_owned()
+    }
+}
+
+/// Splits the name of a variable from what follows it.
+fn variable_name(text: &str) -> (&str, &str) {
+    if let Some(inner) = text.strip_prefix('{')
+        && let Some(end) = inner.find('}')
+    {
+        return (&inner[..end], &inner[end + 1..]);
+    }
+    let end = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len());
+    text.split_at(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_are_replaced() {
+        let environment = Environment::for_tests("/home/ada", 7);
+        for (text, expected) in [
+            ("/a/b", "/a/b"),
+            ("$HOME/x", "/home/ada/x"),
+            ("${HOME}x/$UID", "/home/adax/7"),
+            ("/$NOTHING/y$", "//y$"),
+        ] {
+            assert_eq!(environment.expand(text).to_str(), Some(expected));
+        }
+    }
+}

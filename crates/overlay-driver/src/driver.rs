@@ -1,0 +1,106 @@
+//! The driver's directory, opened.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use storage_core::{FsError, LayerId};
+
+use crate::dir::Dir;
+use crate::layout::{self, DIFF};
+use crate::lower;
+
+/// The layer directories of one store: `overlay/` below its graph root.
+///
+/// A handle, cheap to clone and free to be shared between threads. It takes no
+/// lock of the store: what must happen under the store's layers lock says so.
+#[derive(Debug, Clone)]
+pub struct Driver {
+    pub(crate) home: Arc<Home>,
+}
+
+/// The directories that every part of the driver works in.
+#[derive(Debug)]
+pub(crate) struct Home {
+    /// `overlay/`
+    pub(crate) dir: Dir,
+    /// `overlay/l/`
+    pub(crate) links: Dir,
+}
+
+impl Home {
+    /// `overlay/staging/`, made if it is missing.
+    pub(crate) fn staging(&self) -> Result<Dir, FsError> {
+        self.dir.ensure(layout::STAGING, layout::PRIVATE_MODE)
+    }
+
+    /// `overlay/tempdirs/`, made if it is missing.
+    pub(crate) fn temp_dirs(&self) -> Result<Dir, FsError> {
+        self.dir.ensure(layout::TEMP_DIRS, layout::PRIVATE_MODE)
+    }
+
+    /// The directory of a layer.
+    pub(crate) fn layer(&self, id: &LayerId) -> Result<Dir, FsError> {
+        self.dir.open(id.as_str())
+    }
+}
+
+impl Driver {
+    /// Opens `overlay/` below the graph root `root`, and makes what is missing of it.
+    ///
+    /// # Errors
+    ///
+    /// If the directories can be neither opened nor made.
+    pub fn open(root: impl AsFd) -> Result<Self, FsError> {
+        let root = Dir::duplicate(root, "")?;
+        let dir = root.ensure(layout::HOME, layout::HOME_MODE)?;
+        let links = dir.ensure(layout::LINKS, layout::LINKS_MODE)?;
+        Ok(Self { home: Arc::new(Home { dir, links }) })
+    }
+
+    /// The layers that have a directory, in the order of their ids.
+    ///
+    /// Not all of them need have a record: see the store above.
+    ///
+    /// # Errors
+    ///
+    /// If `overlay/` cannot be listed.
+    pub fn layer_dirs(&self) -> Result<Vec<LayerId>, FsError> {
+        Ok(self.home.dir.names()?.iter().filter_map(|name| name.parse().ok()).collect())
+    }
+
+    /// Opens the root of a layer's tree.
+    ///
+    /// The handle outlives the layer: of one that is removed meanwhile it shows
+    /// what is not deleted yet.
+    ///
+    /// # Errors
+    ///
+    /// If the layer has no directory, or it cannot be opened.
+    pub fn diff(&self, id: &LayerId) -> Result<OwnedFd, FsError> {
+        Ok(self.home.layer(id)?.open(DIFF)?.into_fd())
+    }
+
+    /// The layers below a layer, the nearest first.
+    ///
+    /// # Errors
+    ///
+    /// If the layer has no directory, or the files in it that tell are damaged.
+    pub fn lowers(&self, id: &LayerId) -> Result<Vec<LayerId>, FsError> {
+        lower::read_ids(&self.home.layer(id)?, &self.home.links)
+    }
+
+    /// Makes the renames of all commits and removals so far durable.
+    ///
+    /// Everything inside a committed layer's directory is on disk before the
+    /// directory gets its name; this flushes the names: first `overlay/l/`, then
+    /// `overlay/`, so that a layer that is there has its short link. Call it
+    /// once after a batch and before a record says that its layers are complete.
+    ///
+    /// # Errors
+    ///
+    /// If a flush fails. What reached the disk is then unknown.
+    pub fn sync_dirs(&self) -> Result<(), FsError> {
+        self.home.links.sync()?;
+        self.home.dir.sync()
+    }
+}

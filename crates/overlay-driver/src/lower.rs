@@ -1,0 +1,116 @@
+//! Which layers lie below a layer, as its directory tells.
+
+use std::io;
+
+use storage_core::{FsError, LayerId};
+
+use crate::dir::Dir;
+use crate::layout::{self, LINK, LOWER, LOWER_LAYERS};
+use crate::link::LinkId;
+
+/// What a new layer's `lower` and `lower-layers` say: the same layers in two
+/// languages, the nearest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Lowers {
+    /// Items of `lower`: `l/<link>`.
+    links: Vec<String>,
+    /// Items of `lower-layers`.
+    ids: Vec<LayerId>,
+}
+
+impl Lowers {
+    /// What lies below a layer on top of this one.
+    pub(crate) fn with(&self, id: &LayerId, link: &LinkId) -> Self {
+        let links = std::iter::once(layout::lower_item(link)).chain(self.links.iter().cloned());
+        let ids = std::iter::once(id.clone()).chain(self.ids.iter().cloned());
+        Self { links: links.collect(), ids: ids.collect() }
+    }
+
+    /// What lies below a layer on top of `parent`; `None` if there is no such directory.
+    pub(crate) fn above(
+        home: &Dir,
+        links: &Dir,
+        parent: &LayerId,
+    ) -> Result<Option<Self>, FsError> {
+        let Some(dir) = home.open_if_there(parent.as_str())? else { return Ok(None) };
+        let Some(link) = read_link_name(&dir)? else {
+            return Err(invalid(&dir, LINK, "the layer has no short link"));
+        };
+        let ids = read_ids(&dir, links)?;
+        let items = match dir.read(LOWER)? {
+            Some(text) => items(&text).map(str::to_owned).collect(),
+            None => links_of(home, &ids)?,
+        };
+        Ok(Some(Self { links: items, ids }.with(parent, &link)))
+    }
+
+    /// How many layers these are.
+    pub(crate) fn count(&self) -> usize {
+        self.ids.len().max(self.links.len())
+    }
+
+    /// Content of the file `lower`.
+    pub(crate) fn lower(&self) -> String {
+        self.links.join(":")
+    }
+
+    /// Content of the file `lower-layers`.
+    pub(crate) fn lower_layers(&self) -> String {
+        self.ids.iter().map(LayerId::as_str).collect::<Vec<_>>().join(":")
+    }
+}
+
+/// The name in a layer's `link` file; `None` if there is no such file.
+pub(crate) fn read_link_name(layer: &Dir) -> Result<Option<LinkId>, FsError> {
+    let parse = |text: String| {
+        text.trim_end_matches('\n').parse().map_err(|error| invalid(layer, LINK, error))
+    };
+    layer.read(LINK)?.map(parse).transpose()
+}
+
+/// The layers below the one whose directory `layer` is, the nearest first.
+///
+/// `lower-layers` is believed where it exists; older tools wrote only `lower`,
+/// whose links are then resolved.
+pub(crate) fn read_ids(layer: &Dir, links: &Dir) -> Result<Vec<LayerId>, FsError> {
+    if let Some(text) = layer.read(LOWER_LAYERS)? {
+        let parse = |item: &str| item.parse().map_err(|e| invalid(layer, LOWER_LAYERS, e));
+        return items(&text).map(parse).collect();
+    }
+    let Some(text) = layer.read(LOWER)? else { return Ok(Vec::new()) };
+    items(&text).map(|item| resolve(layer, links, item)).collect()
+}
+
+fn resolve(layer: &Dir, links: &Dir, item: &str) -> Result<LayerId, FsError> {
+    let Some(link) = layout::link_of_lower_item(item) else {
+        return Err(invalid(layer, LOWER, format!("{item:?} is not a short link")));
+    };
+    let target = links.read_link(link.as_str())?;
+    target
+        .as_deref()
+        .and_then(layout::layer_of_link_target)
+        .ok_or_else(|| invalid(layer, LOWER, format!("the short link {item} leads to no layer")))
+}
+
+/// Items of `lower` for layers whose ids are known.
+fn links_of(home: &Dir, ids: &[LayerId]) -> Result<Vec<String>, FsError> {
+    let item = |id: &LayerId| {
+        let dir = home.open(id.as_str())?;
+        let link = read_link_name(&dir)?
+            .ok_or_else(|| invalid(&dir, LINK, "the layer has no short link"))?;
+        Ok(layout::lower_item(&link))
+    };
+    ids.iter().map(item).collect()
+}
+
+fn items(text: &str) -> impl Iterator<Item = &str> {
+    text.trim_end_matches('\n').split(':').filter(|item| !item.is_empty())
+}
+
+fn invalid(
+    dir: &Dir,
+    name: &str,
+    why: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> FsError {
+    FsError::new("read", dir.shown(name), io::Error::new(io::ErrorKind::InvalidData, why))
+}

@@ -1,0 +1,128 @@
+//! Which layers the mounts of this machine show.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, OFlags};
+use storage_core::{FsError, FsResultExt, LayerId};
+
+use crate::driver::Driver;
+use crate::layout;
+use crate::mount::table::{self, Mount};
+
+const MOUNT_INFO: &str = "/proc/self/mountinfo";
+
+/// Identity of a directory, whatever its path: device and inode.
+type Identity = (u64, u64);
+
+impl Driver {
+    /// The layers of this store that are part of a mount, each with the mount points.
+    ///
+    /// A layer is part of a mount if it is one of an overlay's lower or upper
+    /// layers, or if something is mounted inside its directory; then all the
+    /// layers below it count as well. Mounts of another mount namespace are not
+    /// seen.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel's table of mounts cannot be read.
+    pub fn mounts_using(&self) -> Result<BTreeMap<LayerId, Vec<PathBuf>>, FsError> {
+        let table = read_table()?;
+        let mut finder = Finder { driver: self, identity: self.identity()?, known: HashMap::new() };
+        let mut using: BTreeMap<LayerId, Vec<PathBuf>> = BTreeMap::new();
+        for mount in table::parse(&table) {
+            for id in finder.layers_of(&mount) {
+                using.entry(id).or_default().push(mount.point.clone());
+            }
+        }
+        Ok(using)
+    }
+
+    fn identity(&self) -> Result<Identity, FsError> {
+        let stat = rustix::fs::fstat(&self.home.dir).during("look at", layout::HOME)?;
+        Ok((stat.st_dev, stat.st_ino))
+    }
+}
+
+fn read_table() -> Result<Vec<u8>, FsError> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(CWD, MOUNT_INFO, flags, Mode::empty());
+    let mut table = Vec::new();
+    File::from(file.during("open", MOUNT_INFO)?)
+        .read_to_end(&mut table)
+        .during("read", MOUNT_INFO)?;
+    Ok(table)
+}
+
+/// Tells which paths lie in a layer of this store.
+struct Finder<'a> {
+    driver: &'a Driver,
+    identity: Identity,
+    /// Directories that hold something called like a layer, and whether they are ours.
+    known: HashMap<PathBuf, bool>,
+}
+
+impl Finder<'_> {
+    fn layers_of(&mut self, mount: &Mount) -> BTreeSet<LayerId> {
+        let mut layers: BTreeSet<_> =
+            mount.layer_paths.iter().filter_map(|path| self.layer_at(path)).collect();
+        if let Some(mounted) = self.layer_at(&mount.point) {
+            // The options may name the lower layers in ways that mean nothing to us
+            // (by descriptors of the mounting process), but the layer's directory knows them.
+            layers.extend(self.driver.lowers(&mounted).unwrap_or_default());
+            layers.insert(mounted);
+        }
+        layers
+    }
+
+    /// The layer of this store whose directory holds `path`.
+    fn layer_at(&mut self, path: &Path) -> Option<LayerId> {
+        if let Some(id) = self.layer_of_short_link(path) {
+            return Some(id);
+        }
+        let parts: Vec<_> = path.components().collect();
+        (0..parts.len()).find_map(|at| {
+            let Component::Normal(name) = parts[at] else { return None };
+            let id: LayerId = name.to_str()?.parse().ok()?;
+            // Only something inside is a use: a mount point *is* never a layer's directory.
+            let part = parts.get(at + 1)?.as_os_str().to_str()?;
+            let inside = layout::is_mountable_part(part);
+            (inside && self.is_home(parts[..at].iter().collect())).then_some(id)
+        })
+    }
+
+    /// Mounts with many layers name them relative to `overlay/`. Such a name is
+    /// random enough to be in no other store.
+    fn layer_of_short_link(&self, path: &Path) -> Option<LayerId> {
+        let mut parts = path.components().rev();
+        let link = parts.next()?.as_os_str().to_str()?;
+        let dir = parts.next()?.as_os_str().to_str()?;
+        let link = layout::link_of_lower_item(&format!("{dir}/{link}"))?;
+        let target = self.driver.home.links.read_link(link.as_str()).ok()??;
+        layout::layer_of_link_target(&target)
+    }
+
+    fn is_home(&mut self, dir: PathBuf) -> bool {
+        let own = self.identity;
+        *self.known.entry(dir).or_insert_with_key(|dir| {
+            rustix::fs::stat(dir).is_ok_and(|stat| (stat.st_dev, stat.st_ino) == own)
+        })
+    }
+}
+
+/// A path made of raw bytes.
+pub(crate) fn path_of(bytes: Vec<u8>) -> PathBuf {
+    PathBuf::from(OsString::from_vec(bytes))
+}
+
+/// The path by which this process knows an open directory.
+pub(crate) fn path_of_fd(fd: impl AsFd) -> Result<PathBuf, FsError> {
+    let link = format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd());
+    let path = rustix::fs::readlinkat(CWD, &link, Vec::new()).during("read link", &link)?;
+    Ok(path_of(path.into_bytes()))
+}

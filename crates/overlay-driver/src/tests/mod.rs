@@ -1,0 +1,12 @@
+//! Tests of the driver as a whole. What concerns one file alone is tested there.
+
+mod commit;
+mod fault;
+mod locks;
+mod modes;
+mod mount;
+mod process;
+mod recover;
+mod remove;
+mod store;
+mod threads;

@@ -1,0 +1,155 @@
+//! Removing what nothing refers to and nobody is making.
+
+use std::collections::BTreeSet;
+
+use rustix::fs::{AtFlags, statat};
+use rustix::io::Errno;
+use serde::Serialize;
+use storage_core::{FsError, LayerId};
+use storage_core::{LayersWrite, RecordError};
+
+use crate::Store;
+use crate::pull::{Removal, pull_is_alive, pull_of};
+use crate::remove::{RemoveError, in_use};
+
+/// What was collected, or would be.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Garbage {
+    /// Staging and deletion directories of dead processes.
+    pub dead_directories: usize,
+    /// Layers that a dead process left half made.
+    pub incomplete_layers: Vec<LayerId>,
+    /// Layers with a record that nothing refers to.
+    pub unreferenced_layers: Vec<LayerId>,
+    /// Layer directories and data without a record.
+    pub orphans: Vec<LayerId>,
+}
+
+/// What [`Store::collect_garbage`] may remove.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct GarbageOptions {
+    /// Unreferenced layers of other tools, too. They may belong to a pull that
+    /// is still going on: podman records layers minutes before the image.
+    pub all: bool,
+    /// Only say what would be removed.
+    pub dry_run: bool,
+}
+
+impl Store {
+    /// Removes what dead processes left and what nothing refers to.
+    ///
+    /// Layers that stand under an image, a container or a mount, or that a
+    /// living pull is making, are never touched.
+    ///
+    /// # Errors
+    ///
+    /// If the records cannot be read or written, or a directory cannot be moved.
+    pub fn collect_garbage(&self, options: GarbageOptions) -> Result<Garbage, RemoveError> {
+        let mut garbage = Garbage {
+            dead_directories: if options.dry_run { 0 } else { self.recover_dead()? },
+            ..Garbage::default()
+        };
+        let mut removal = Removal::default();
+        let mut layers = self.layers.write()?;
+        garbage.incomplete_layers = layers.incomplete();
+        if !options.dry_run {
+            self.remove_incomplete(&mut layers, &mut removal)?;
+        }
+        garbage.unreferenced_layers = self.unreferenced(&layers, options.all)?;
+        garbage.orphans = self.orphans(&layers)?;
+        if !options.dry_run {
+            self.remove_layers(&mut layers, &garbage.unreferenced_layers, &mut removal)?;
+            for orphan in &garbage.orphans {
+                removal.take(self, &layers, orphan)?;
+            }
+            self.driver.remove_dangling_links()?;
+            layers.sweep()?;
+            self.remove_orphaned_images()?;
+        }
+        drop(layers);
+        Ok(garbage)
+    }
+
+    /// Clears staging and deletion directories of dead processes away.
+    pub(crate) fn recover_dead(&self) -> Result<usize, RecordError> {
+        let recovered = self.driver.recover()?;
+        Ok(recovered.slots + recovered.temp_dirs + self.layers.recover()?)
+    }
+
+    /// Removes documents of images that have no record.
+    fn remove_orphaned_images(&self) -> Result<(), RemoveError> {
+        let images = self.images.write()?;
+        for id in images.orphans()? {
+            images.remove_orphan(&id)?;
+        }
+        images.sweep()?;
+        Ok(())
+    }
+
+    /// Layers that no image, container or mount needs, directly or through a
+    /// child; without `all` only those of our own pulls that have died.
+    fn unreferenced(
+        &self,
+        layers: &LayersWrite<'_>,
+        all: bool,
+    ) -> Result<Vec<LayerId>, RemoveError> {
+        let images = self.images.write()?;
+        let containers = self.containers.hold()?;
+        let mut needed = in_use(layers, &images, &containers, None);
+        needed.extend(self.driver.mounts_using()?.into_keys());
+        for record in layers.records() {
+            if !all && self.may_be_wanted(&record.metadata)? {
+                needed.insert(record.id.clone());
+            }
+        }
+        let needed = with_parents(needed, layers);
+        let ids = layers.records().iter().map(|record| record.id.clone());
+        Ok(ids.filter(|id| !needed.contains(id)).collect())
+    }
+
+    /// Whether a layer with this `metadata` may still get an image.
+    fn may_be_wanted(&self, metadata: &str) -> Result<bool, storage_core::FsError> {
+        match pull_of(metadata) {
+            Some(pull) => pull_is_alive(&self.run_root, pull),
+            None => Ok(true),
+        }
+    }
+
+    /// Ids that have a directory or data, and no record.
+    ///
+    /// A store whose containers are transient keeps records of layers in the run
+    /// root, where they are not looked for: there nothing counts as an orphan.
+    pub(crate) fn orphans(&self, layers: &LayersWrite<'_>) -> Result<Vec<LayerId>, RecordError> {
+        if self.has_transient_layers()? {
+            return Ok(Vec::new());
+        }
+        let mut ids: BTreeSet<LayerId> = self.driver.layer_dirs()?.into_iter().collect();
+        ids.extend(layers.orphans()?);
+        let mounted = self.driver.mounts_using()?;
+        let orphan = |id: &LayerId| layers.get(id).is_none() && !mounted.contains_key(id);
+        Ok(ids.into_iter().filter(orphan).collect())
+    }
+
+    fn has_transient_layers(&self) -> Result<bool, FsError> {
+        let path = "overlay-layers/volatile-layers.json";
+        match statat(&self.run_root, path, AtFlags::empty()) {
+            Ok(_) => Ok(true),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
+            Err(error) => Err(FsError::new("look at", path, error)),
+        }
+    }
+}
+
+/// The layers and all below them.
+fn with_parents(ids: BTreeSet<LayerId>, layers: &LayersWrite<'_>) -> BTreeSet<LayerId> {
+    let mut all = BTreeSet::new();
+    let mut open: Vec<LayerId> = ids.into_iter().collect();
+    while let Some(id) = open.pop() {
+        let parent = layers.get(&id).and_then(|record| record.parent.clone());
+        if all.insert(id) {
+            open.extend(parent);
+        }
+    }
+    all
+}

@@ -1,0 +1,166 @@
+//! What is in the store, as plain data.
+
+use serde::Serialize;
+use storage_core::{BlobDigest, DiffId, ImageId, LayerId, TocDigest};
+use storage_core::{ImageRecord, LayerRecord, RecordError};
+
+use crate::Store;
+use crate::names::{self, LookupError};
+
+/// One image.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct ImageInfo {
+    /// Its id.
+    pub id: ImageId,
+    /// Its names.
+    pub names: Vec<String>,
+    /// Digest of its manifest.
+    pub digest: Option<BlobDigest>,
+    /// When it was built, or when it came if it does not say.
+    pub created: String,
+    /// Its layers, base first.
+    pub layers: Vec<LayerId>,
+    /// Sum of the lengths of its layers' tar streams, where they are known.
+    pub size: u64,
+}
+
+/// One layer.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct LayerInfo {
+    /// Its id.
+    pub id: LayerId,
+    /// The layer below it.
+    pub parent: Option<LayerId>,
+    /// Digest of its tar stream.
+    pub diff_id: Option<DiffId>,
+    /// Digest of the TOC that it came by.
+    pub toc_digest: Option<TocDigest>,
+    /// Digest of the blob that it came as.
+    pub blob_digest: Option<BlobDigest>,
+    /// Length of its tar stream, where it is known.
+    pub size: Option<u64>,
+    /// When it came.
+    pub created: String,
+    /// Names of the images that have it on top.
+    pub images: Vec<String>,
+    /// Whether it is still being made.
+    pub incomplete: bool,
+}
+
+/// All that the store knows of one image.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct ImageDetails {
+    /// What the list of images has.
+    #[serde(flatten)]
+    pub image: ImageInfo,
+    /// Names that it had before, the newest first.
+    pub names_history: Vec<String>,
+    /// Its layers, base first.
+    pub layer_details: Vec<LayerInfo>,
+    /// The image's config, as it was pulled.
+    pub config: serde_json::Value,
+}
+
+/// Why an image could not be shown.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InspectError {
+    /// No single image is meant.
+    #[error(transparent)]
+    Lookup(#[from] LookupError),
+    /// The records could not be read.
+    #[error("read the records of the store")]
+    Record(#[from] RecordError),
+    /// The image's config is gone or is no JSON.
+    #[error("read the config of image {0}")]
+    Config(ImageId, #[source] Option<serde_json::Error>),
+}
+
+impl Store {
+    /// The images, in the order of their records.
+    ///
+    /// # Errors
+    ///
+    /// If the records cannot be read.
+    pub fn images(&self) -> Result<Vec<ImageInfo>, RecordError> {
+        let layers = self.layers.read()?;
+        let images = self.images.read()?;
+        Ok(images.records().iter().map(|image| image_info(image, layers.records())).collect())
+    }
+
+    /// The layers, in the order of their records.
+    ///
+    /// # Errors
+    ///
+    /// If the records cannot be read.
+    pub fn layers(&self) -> Result<Vec<LayerInfo>, RecordError> {
+        let layers = self.layers.read()?;
+        let images = self.images.read()?;
+        Ok(layers.records().iter().map(|layer| layer_info(layer, images.records())).collect())
+    }
+
+    /// All that is known of one image, named by id, prefix, name or last part of a name.
+    ///
+    /// # Errors
+    ///
+    /// If no single image is meant, or its records or config cannot be read.
+    pub fn inspect(&self, image: &str) -> Result<ImageDetails, InspectError> {
+        let layers = self.layers.read()?;
+        let images = self.images.read()?;
+        let (record, _) = names::find(images.records(), image)?;
+        let info = image_info(record, layers.records());
+        let details = info.layers.iter().filter_map(|id| layers.get(id));
+        let no_config = |source| InspectError::Config(record.id.clone(), source);
+        let key = format!("sha256:{}", record.id);
+        let config = images.read_big_data(&record.id, &key)?.ok_or_else(|| no_config(None))?;
+        Ok(ImageDetails {
+            names_history: record.names_history.clone(),
+            layer_details: details.map(|layer| layer_info(layer, images.records())).collect(),
+            config: serde_json::from_slice(&config).map_err(|error| no_config(Some(error)))?,
+            image: info,
+        })
+    }
+}
+
+/// The layers from the base up to `top`, as far as the records go.
+pub(crate) fn chain<'a>(top: Option<&LayerId>, layers: &'a [LayerRecord]) -> Vec<&'a LayerRecord> {
+    let find = |id: &LayerId| layers.iter().find(|layer| &layer.id == id);
+    let chain = std::iter::successors(top.and_then(find), |layer| find(layer.parent.as_ref()?));
+    let mut chain: Vec<_> = chain.take(layers.len()).collect();
+    chain.reverse();
+    chain
+}
+
+fn image_info(image: &ImageRecord, layers: &[LayerRecord]) -> ImageInfo {
+    let chain = chain(image.layer.as_ref(), layers);
+    ImageInfo {
+        id: image.id.clone(),
+        names: image.names.clone(),
+        digest: image.digest,
+        created: image.created.to_string(),
+        size: chain.iter().filter_map(|layer| size(layer)).sum(),
+        layers: chain.into_iter().map(|layer| layer.id.clone()).collect(),
+    }
+}
+
+fn layer_info(layer: &LayerRecord, images: &[ImageRecord]) -> LayerInfo {
+    let on_top = images.iter().filter(|image| image.layer.as_ref() == Some(&layer.id));
+    LayerInfo {
+        id: layer.id.clone(),
+        parent: layer.parent.clone(),
+        diff_id: layer.diff_digest,
+        toc_digest: layer.toc_digest,
+        blob_digest: layer.compressed_diff_digest,
+        size: size(layer),
+        created: layer.created.to_string(),
+        images: on_top.flat_map(|image| image.names.clone()).collect(),
+        incomplete: layer.is_incomplete(),
+    }
+}
+
+fn size(layer: &LayerRecord) -> Option<u64> {
+    layer.diff_size.and_then(|size| u64::try_from(size).ok())
+}

@@ -1,0 +1,303 @@
+//! Layers of one image, several at a time: scanned, planned, then brought.
+
+use std::io::Write as _;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+
+use chunked::{Plan, Prover, Scanned, TocLocation, Wanted};
+use crossbeam::channel::unbounded;
+use overlay_driver::{FilledLayer, StagedLayer};
+use rustix::fs::fstat;
+use storage_core::{FsError, FsResultExt as _, RangeSource};
+use transport::ImageSource;
+use tree::{TreeOptions, TreeReport};
+
+use super::PullOptions;
+use super::layer::{FetchedLayer, LayerError, LayerFacts, Origin, WantedLayer, chain};
+use super::publish::{FORMAT_DIRECTORY, FORMAT_FILE};
+use super::watch::Watched;
+use crate::Store;
+use crate::candidates::Candidates;
+use crate::progress::Progress;
+use crate::report::{ByteCounts, LayerCounts, LayerReport, LayerWay};
+use crate::unpack::{create, unpack};
+
+/// A layer before its bytes come: how it will be taken.
+struct Prepared {
+    index: usize,
+    blob: Arc<dyn RangeSource>,
+    way: Way,
+}
+
+enum Way {
+    /// By its TOC, which was read and agrees with the tar-split.
+    Toc { staged: StagedLayer, scanned: Box<Scanned>, location: TocLocation },
+    /// Whole, for this reason.
+    Whole { reason: String },
+}
+
+impl Store {
+    /// Brings the layers of the given indices; each ends well or with its own error.
+    pub(super) fn fetch_layers(
+        &self,
+        source: &dyn ImageSource,
+        wanted: &[WantedLayer],
+        indices: &[usize],
+        options: &PullOptions,
+        progress: &Arc<dyn Progress + Send + Sync>,
+    ) -> Vec<(usize, Result<FetchedLayer, LayerError>)> {
+        let threads = options.layers_at_once.max(1);
+        let prepared = in_parallel(indices.to_vec(), threads, |index| {
+            (index, self.prepare(source, &wanted[index], index, options, progress))
+        });
+        let (mut ready, mut results) = (Vec::new(), Vec::new());
+        for (index, outcome) in prepared {
+            match outcome {
+                Ok(prepared) => ready.push(prepared),
+                Err(error) => results.push((index, Err(error))),
+            }
+        }
+        if !results.is_empty() {
+            return results;
+        }
+        let mut digests = Wanted::default();
+        for layer in &ready {
+            if let Way::Toc { scanned, .. } = &layer.way {
+                digests.extend(&scanned.toc);
+            }
+        }
+        let candidates = self.candidates(&digests);
+        in_parallel(ready, threads, |prepared| {
+            let index = prepared.index;
+            let result = self.bring(prepared, &wanted[index], &candidates, options);
+            if let Ok(layer) = &result {
+                progress.done(index, layer.report.path);
+            }
+            (index, result)
+        })
+    }
+
+    /// Reads a layer's TOC, if it has one that can be used.
+    fn prepare(
+        &self,
+        source: &dyn ImageSource,
+        wanted: &WantedLayer,
+        index: usize,
+        options: &PullOptions,
+        progress: &Arc<dyn Progress + Send + Sync>,
+    ) -> Result<Prepared, LayerError> {
+        let blob = source.blob(&wanted.blob.digest, wanted.blob.size)?;
+        let blob: Arc<dyn RangeSource> = Arc::new(Watched::new(blob, progress.clone(), index));
+        let way = match self.toc_location(wanted, options) {
+            Err(reason) => Way::Whole { reason },
+            Ok(location) => {
+                let staged = self.driver.stage()?;
+                let limits = chunked::Limits::default();
+                match chunked::scan(&*blob, &location, staged.dirs(), &limits) {
+                    Ok(scanned) => Way::Toc { staged, scanned: Box::new(scanned), location },
+                    Err(error) if error.is_lie_of_the_toc() => Way::Whole { reason: chain(&error) },
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        };
+        Ok(Prepared { index, blob, way })
+    }
+
+    /// Where the layer's TOC is, or why none is used.
+    fn toc_location(
+        &self,
+        wanted: &WantedLayer,
+        options: &PullOptions,
+    ) -> Result<TocLocation, String> {
+        if options.full {
+            return Err("asked for".into());
+        }
+        let annotations = wanted.blob.annotations.iter().map(|(k, v)| (k.as_str(), v.as_str()));
+        match TocLocation::from_annotations(annotations) {
+            Ok(Some(location)) => Ok(location),
+            Ok(None) => Err("the layer has no TOC".into()),
+            Err(error) => Err(chain(&error)),
+        }
+    }
+
+    fn bring(
+        &self,
+        prepared: Prepared,
+        wanted: &WantedLayer,
+        candidates: &Candidates,
+        options: &PullOptions,
+    ) -> Result<FetchedLayer, LayerError> {
+        let blob = &*prepared.blob;
+        let reason = match prepared.way {
+            Way::Whole { reason } => reason,
+            Way::Toc { staged, scanned, location } => {
+                match self.by_toc(blob, staged, &scanned, &location, wanted, candidates, options) {
+                    Err(error) if error.is_lie_of_the_toc() => chain(&error),
+                    other => return other,
+                }
+            }
+        };
+        tracing::info!(layer = %wanted.blob.digest, reason, "taking the whole blob");
+        self.whole(blob, wanted, reason)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "each is one thing that a layer is made from")]
+    fn by_toc(
+        &self,
+        blob: &dyn RangeSource,
+        staged: StagedLayer,
+        scanned: &Scanned,
+        location: &TocLocation,
+        wanted: &WantedLayer,
+        candidates: &Candidates,
+        options: &PullOptions,
+    ) -> Result<FetchedLayer, LayerError> {
+        let sources = self.sources(candidates);
+        let dirs = staged.dirs();
+        let prover = Prover::start(dirs, wanted.blob.diff_id)?;
+        let plan = Plan::new(&scanned.toc, &candidates.map, options.reuse);
+        let pinned = plan.pin(&sources, dirs, TreeOptions::new(self.privileges), &prover)?;
+        let pieces = blob.fetch(pinned.missing(&blob.link()));
+        let applied = pinned.apply(pieces, &prover)?;
+        let proved = prover.finish(applied)?;
+        let counts = ByteCounts {
+            fetched: blob.usage().bytes,
+            reused_files: proved.report.reused_files,
+            reused_chunks: proved.report.reused_chunks,
+            shared: proved.report.shared,
+            holes: proved.report.holes,
+            written: proved.report.written,
+        };
+        let mut report =
+            layer_report(wanted, LayerWay::Partial, String::new(), blob, proved.diff_size, counts);
+        report.notes = notes(&proved.tree);
+        write_format(staged.dirs().aside)?;
+        let facts = LayerFacts {
+            origin: Origin::Toc(location.toc_digest),
+            diff_size: proved.diff_size,
+            uids: proved.uid_set.iter().copied().collect(),
+            gids: proved.gid_set.iter().copied().collect(),
+            has_tar_split: true,
+        };
+        let layer = fill(staged, wanted, proved.tree.root_entry)?;
+        Ok(FetchedLayer { layer, facts, report })
+    }
+
+    fn whole(
+        &self,
+        blob: &dyn RangeSource,
+        wanted: &WantedLayer,
+        reason: String,
+    ) -> Result<FetchedLayer, LayerError> {
+        let staged = self.driver.stage()?;
+        let unpacked = unpack(blob, &wanted.blob, staged.dirs(), self.privileges)?;
+        let counts = ByteCounts {
+            fetched: blob.usage().bytes,
+            written: unpacked.written,
+            ..ByteCounts::default()
+        };
+        let mut report =
+            layer_report(wanted, LayerWay::Full, reason, blob, unpacked.diff_size, counts);
+        report.notes = notes(&unpacked.tree);
+        if let Some(name) = &unpacked.repeated {
+            report
+                .notes
+                .push(format!("{name} stands twice in the tar: it cannot be exported again"));
+        }
+        let facts = LayerFacts {
+            origin: Origin::Blob {
+                digest: wanted.blob.digest,
+                size: wanted.blob.size,
+                compression: wanted.blob.compression,
+            },
+            diff_size: unpacked.diff_size,
+            uids: unpacked.uids,
+            gids: unpacked.gids,
+            has_tar_split: unpacked.repeated.is_none(),
+        };
+        let layer = fill(staged, wanted, unpacked.tree.root_entry)?;
+        Ok(FetchedLayer { layer, facts, report })
+    }
+}
+
+/// Says that the layer's files stand in a directory tree.
+fn write_format(aside: BorrowedFd<'_>) -> Result<(), FsError> {
+    let mut file = create(aside, FORMAT_FILE)?;
+    file.write_all(FORMAT_DIRECTORY).during("write", FORMAT_FILE)
+}
+
+/// Closes a layer that is complete, and tells the driver what it will be.
+fn fill(
+    mut staged: StagedLayer,
+    wanted: &WantedLayer,
+    root_entry: bool,
+) -> Result<FilledLayer, FsError> {
+    if root_entry {
+        let root = fstat(staged.dirs().dest).during("look at", "the root of the layer")?;
+        staged.set_root_mode(root.st_mode);
+    }
+    staged.set_place(&wanted.id, wanted.parent.as_ref());
+    staged.finish()
+}
+
+/// What the tree could not keep, in words.
+fn notes(tree: &TreeReport) -> Vec<String> {
+    let note = |count, what: &str| (count > 0).then(|| format!("{count} {what}"));
+    [
+        note(tree.skipped_devices, "devices left out: they need root"),
+        note(tree.dropped_xattrs, "extended attributes left out: private or not permitted"),
+        note(tree.skipped_markers, "entries of AUFS left out"),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn layer_report(
+    wanted: &WantedLayer,
+    path: LayerWay,
+    reason: String,
+    blob: &dyn RangeSource,
+    uncompressed: u64,
+    bytes: ByteCounts,
+) -> LayerReport {
+    LayerReport {
+        digest: wanted.blob.digest,
+        diff_id: wanted.blob.diff_id,
+        layer_id: wanted.id.clone(),
+        path,
+        reason,
+        requests: blob.usage().requests,
+        bytes: LayerCounts { blob: wanted.blob.size, uncompressed, bytes },
+        notes: Vec::new(),
+    }
+}
+
+/// Calls `work` for every item on a few threads; the results keep the items' order.
+fn in_parallel<T: Send, R: Send>(
+    items: Vec<T>,
+    threads: usize,
+    work: impl Fn(T) -> R + Sync,
+) -> Vec<R> {
+    let (sender, queue) = unbounded();
+    let count = items.len();
+    for item in items.into_iter().enumerate() {
+        sender.send(item).expect("the receiver is in this function");
+    }
+    drop(sender);
+    let (done, results) = unbounded();
+    std::thread::scope(|scope| {
+        for _ in 0..threads.min(count) {
+            let (queue, done, work) = (queue.clone(), done.clone(), &work);
+            scope.spawn(move || {
+                for (number, item) in queue {
+                    drop(done.send((number, work(item))));
+                }
+            });
+        }
+    });
+    drop(done);
+    let mut results: Vec<(usize, R)> = results.into_iter().collect();
+    results.sort_by_key(|(number, _)| *number);
+    results.into_iter().map(|(_, result)| result).collect()
+}

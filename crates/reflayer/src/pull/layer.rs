@@ -1,0 +1,111 @@
+//! One layer of a pull: what is wanted, and what came.
+
+use std::collections::BTreeSet;
+
+use chunked::{PinError, ProveError, ScanError};
+use overlay_driver::FilledLayer;
+use storage_core::{BlobDigest, FsError, LayerId, TocDigest};
+use transport::{Compression, LayerDescriptor, TransportError};
+
+use crate::report::LayerReport;
+use crate::unpack::UnpackError;
+
+/// A layer that the image needs, and where it stands.
+#[derive(Debug, Clone)]
+pub(crate) struct WantedLayer {
+    pub(crate) blob: LayerDescriptor,
+    pub(crate) id: LayerId,
+    pub(crate) parent: Option<LayerId>,
+}
+
+impl WantedLayer {
+    /// All layers of an image, base first.
+    pub(crate) fn all(blobs: &[LayerDescriptor]) -> Vec<Self> {
+        let mut parent: Option<LayerId> = None;
+        let chain = blobs.iter().map(|blob| {
+            let id = LayerId::of_chain(parent.as_ref(), &blob.diff_id);
+            let wanted = Self { blob: blob.clone(), id: id.clone(), parent: parent.take() };
+            parent = Some(id);
+            wanted
+        });
+        chain.collect()
+    }
+}
+
+/// A layer that is complete and proved, in its staging directory.
+#[derive(Debug)]
+pub(crate) struct FetchedLayer {
+    pub(crate) layer: FilledLayer,
+    pub(crate) facts: LayerFacts,
+    pub(crate) report: LayerReport,
+}
+
+/// What a layer's record says beside its names.
+#[derive(Debug, Clone)]
+pub(crate) struct LayerFacts {
+    pub(crate) origin: Origin,
+    pub(crate) diff_size: u64,
+    pub(crate) uids: BTreeSet<u32>,
+    pub(crate) gids: BTreeSet<u32>,
+    /// Whether the tar can be rebuilt from the tree.
+    pub(crate) has_tar_split: bool,
+}
+
+/// How a layer came, as far as its record tells.
+#[derive(Debug, Clone)]
+pub(crate) enum Origin {
+    /// By its TOC, which is kept.
+    Toc(TocDigest),
+    /// Whole.
+    Blob { digest: BlobDigest, size: u64, compression: Compression },
+}
+
+/// Why a layer did not come.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LayerError {
+    /// Its place in the store could not be prepared.
+    #[error("stage the layer")]
+    Stage(#[from] FsError),
+    /// Its blob cannot be had.
+    #[error("reach the blob")]
+    Source(#[from] TransportError),
+    /// Its TOC could not be fetched or kept.
+    #[error("read the layer's TOC")]
+    Scan(#[from] ScanError),
+    /// The files that the store has could not be put in their places.
+    #[error("reuse local files")]
+    Pin(#[from] PinError),
+    /// What was fetched is not what the TOC promised, or could not be written.
+    #[error("fetch missing files")]
+    Apply(#[from] chunked::ApplyError),
+    /// The layer is not the one that the image's config names.
+    #[error("prove the layer")]
+    Prove(#[from] ProveError),
+    /// The whole blob could not be unpacked.
+    #[error(transparent)]
+    Unpack(#[from] UnpackError),
+    /// A thread of the pull died.
+    #[error("a thread of the pull died")]
+    Died,
+}
+
+impl LayerError {
+    /// Whether only the TOC, the tar-split or the annotations lie, or lack
+    /// something: then the blob, taken whole, may still be good.
+    pub(crate) fn is_lie_of_the_toc(&self) -> bool {
+        match self {
+            Self::Scan(error) => error.is_lie_of_the_toc(),
+            Self::Pin(error) => error.is_lie_of_the_toc(),
+            Self::Apply(error) => error.is_lie_of_the_toc(),
+            Self::Prove(error) => error.is_lie_of_the_toc(),
+            _ => false,
+        }
+    }
+}
+
+/// An error and all its causes in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

@@ -1,0 +1,110 @@
+//! The mark by which a pull's own layers are known until an image refers to them.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, unlinkat};
+use rustix::io::Errno;
+use storage_core::{FsError, FsResultExt as _, Lock};
+
+/// Where in the run root the locks of pulls live.
+const DIRECTORY: &str = "reflayer-pulls";
+
+/// What a layer's `metadata` begins with while its pull's name follows.
+const PREFIX: &str = "reflayer-pull:";
+
+/// A pull that lives: its lock is held until this is dropped.
+#[derive(Debug)]
+pub(crate) struct PullMark {
+    directory: OwnedFd,
+    name: String,
+    lock: Option<Lock>,
+}
+
+impl PullMark {
+    /// Takes the lock of a new pull.
+    pub(crate) fn create(run_root: impl AsFd) -> Result<Self, FsError> {
+        let directory = directory(run_root)?;
+        loop {
+            let name = random_name()?;
+            if let Some(lock) = Lock::try_exclusive(&directory, &name)? {
+                return Ok(Self { directory, name, lock: Some(lock) });
+            }
+        }
+    }
+
+    /// The `metadata` of this pull's layers.
+    pub(crate) fn metadata(&self) -> String {
+        format!("{PREFIX}{}", self.name)
+    }
+}
+
+impl Drop for PullMark {
+    fn drop(&mut self) {
+        drop(unlinkat(&self.directory, &self.name, AtFlags::empty()));
+        drop(self.lock.take());
+    }
+}
+
+/// The pull that a layer's `metadata` names, if one of ours made it.
+pub(crate) fn pull_of(metadata: &str) -> Option<&str> {
+    let name = metadata.strip_prefix(PREFIX)?;
+    let safe = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric());
+    safe.then_some(name)
+}
+
+/// Whether the pull of that name still runs.
+pub(crate) fn pull_is_alive(run_root: impl AsFd, name: &str) -> Result<bool, FsError> {
+    let directory = directory(run_root)?;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    match openat(&directory, name, flags, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(false),
+        other => drop(other.during("open the lock of pull", name)?),
+    }
+    let dead = Lock::try_exclusive(&directory, name)?;
+    if dead.is_some() {
+        drop(unlinkat(&directory, name, AtFlags::empty()));
+    }
+    Ok(dead.is_none())
+}
+
+fn directory(run_root: impl AsFd) -> Result<OwnedFd, FsError> {
+    match mkdirat(&run_root, DIRECTORY, Mode::RWXU) {
+        Err(error) if error != Errno::EXIST => {
+            return Err(FsError::new("create directory", DIRECTORY, error));
+        }
+        _ => {}
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    openat(&run_root, DIRECTORY, flags, Mode::empty()).during("open directory", DIRECTORY)
+}
+
+fn random_name() -> Result<String, FsError> {
+    let id =
+        std::fs::read_to_string("/proc/sys/kernel/random/uuid").during("read", "a random id")?;
+    Ok(id.chars().filter(char::is_ascii_alphanumeric).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pull_lives_as_long_as_its_mark() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = std::fs::File::open(dir.path()).unwrap();
+        let mark = PullMark::create(&run).unwrap();
+        let metadata = mark.metadata();
+        let name = pull_of(&metadata).unwrap();
+        assert!(pull_is_alive(&run, name).unwrap());
+        drop(mark);
+        assert!(!pull_is_alive(&run, name).unwrap());
+        assert_eq!(std::fs::read_dir(dir.path().join(DIRECTORY)).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn only_our_own_metadata_names_a_pull() {
+        for metadata in ["", "{}", "reflayer-pull:", "reflayer-pull:../x", "reflayer-pull:a/b"] {
+            assert_eq!(pull_of(metadata), None, "{metadata}");
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! A pull, from a reference to an image in the store.
+
+mod fetch;
+mod layer;
+mod mark;
+mod publish;
+mod watch;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use chunked::Reuse;
+use storage_core::RecordError;
+use storage_core::{BlobDigest, Durability, FsError, LayerId};
+use transport::{ImageSource, Platform, Reference, ResolvedImage, TransportError};
+
+use crate::Store;
+use crate::progress::Progress;
+use crate::report::{ByteCounts, LayerCounts, LayerReport, LayerWay, PullReport};
+
+pub use layer::LayerError;
+pub(crate) use layer::chain as error_chain;
+pub(crate) use mark::{PullMark, pull_is_alive, pull_of};
+pub use publish::PublishError;
+pub(crate) use publish::Removal;
+
+use layer::{FetchedLayer, WantedLayer};
+use publish::{Outcome, Publication};
+
+/// How an image is pulled.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct PullOptions {
+    /// How local files are reused.
+    pub reuse: Reuse,
+    /// Take every blob whole, never by its TOC.
+    pub full: bool,
+    /// The image's name in the store; by default it is made from the reference.
+    pub name: Option<String>,
+    /// What to choose from an index.
+    pub platform: Platform,
+    /// Whether the pull ends only when the image is safe against a power cut.
+    pub durability: Durability,
+    /// Layers under way at once.
+    pub layers_at_once: usize,
+}
+
+impl Default for PullOptions {
+    fn default() -> Self {
+        Self {
+            reuse: Reuse::ReflinkOrCopy,
+            full: false,
+            name: None,
+            platform: Platform::of_machine(),
+            durability: Durability::Durable,
+            layers_at_once: std::thread::available_parallelism().map_or(2, usize::from).min(4),
+        }
+    }
+}
+
+/// Why an image was not pulled; the store is as it was, but for layers that were complete.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PullError {
+    /// The image could not be found or understood where it comes from.
+    #[error("find the image")]
+    Source(#[from] TransportError),
+    /// A layer did not become part of the store.
+    #[error("pull layer {digest}")]
+    Layer {
+        /// Digest of the layer's blob.
+        digest: BlobDigest,
+        /// What went wrong.
+        #[source]
+        source: Box<LayerError>,
+    },
+    /// The records of the store could not be read.
+    #[error("read the records of the store")]
+    Records(#[from] RecordError),
+    /// The pull could not mark its own as its own, or flush it.
+    #[error("prepare the store")]
+    Fs(#[from] FsError),
+    /// Image and layers could not be recorded.
+    #[error("add the image to the store")]
+    Publish(#[from] Box<PublishError>),
+    /// Other processes remove the image's layers as fast as they are pulled.
+    #[error("layer {0} was removed by another process again and again")]
+    Gone(LayerId),
+}
+
+/// Times that a pull looks again for layers that were there when it began.
+const ATTEMPTS: usize = 5;
+
+impl Store {
+    /// Pulls the image of `source` into this store.
+    ///
+    /// Layers that the store has are not touched. Others are taken by their TOC
+    /// where they have one, with all that any layer of this store can give, and
+    /// whole where not. Layers and image become visible together, at the end.
+    ///
+    /// # Errors
+    ///
+    /// If the image cannot be had or is not what its digests promise, or if the
+    /// store cannot take it. What is whole by then is kept for the next pull.
+    pub fn pull(
+        &self,
+        source: &dyn ImageSource,
+        reference: &Reference,
+        options: &PullOptions,
+        progress: &Arc<dyn Progress + Send + Sync>,
+    ) -> Result<PullReport, PullError> {
+        let started = Instant::now();
+        let image = source.resolve(&options.platform)?;
+        let wanted = WantedLayer::all(&image.layers);
+        progress.layers(&wanted.iter().map(|w| (w.blob.digest, w.blob.size)).collect::<Vec<_>>());
+        let name = options.name.clone().unwrap_or_else(|| crate::naming::name(reference, &image));
+        self.recover_dead()?;
+        let mark = PullMark::create(&self.run_root)?;
+        let mut publication = Publication::new(&image, &name, &wanted, &mark, options.durability);
+        let mut reports: Vec<Option<LayerReport>> = vec![None; wanted.len()];
+        for _ in 0..ATTEMPTS {
+            let absent = self.absent(&wanted, &publication)?;
+            let fetched = self.fetch_layers(source, &wanted, &absent, options, progress);
+            let failure = self.take_fetched(&wanted, fetched, &mut publication, &mut reports)?;
+            if let Some(failure) = failure {
+                self.keep_what_is_whole(publication);
+                return Err(failure);
+            }
+            match self.publish(publication).map_err(Box::new)? {
+                Outcome::Published(image_id) => {
+                    let layers = finish_reports(&wanted, reports);
+                    return Ok(report(reference, name, image_id, &image, layers, started));
+                }
+                Outcome::Gone(back) => publication = back,
+            }
+        }
+        let first = publication.missing().cloned();
+        Err(PullError::Gone(first.unwrap_or_else(|| wanted[0].id.clone())))
+    }
+
+    /// The layers that neither the store nor this pull has.
+    fn absent(
+        &self,
+        wanted: &[WantedLayer],
+        publication: &Publication<'_>,
+    ) -> Result<Vec<usize>, PullError> {
+        let layers = self.layers.read()?;
+        let present = |id| layers.get(id).is_some_and(|record| !record.is_incomplete());
+        let absent = |index: &usize| !publication.has(*index) && !present(&wanted[*index].id);
+        Ok((0..wanted.len()).filter(absent).collect())
+    }
+
+    /// Seals what came, notes the reports, and gives back the first failure.
+    fn take_fetched(
+        &self,
+        wanted: &[WantedLayer],
+        fetched: Vec<(usize, Result<FetchedLayer, LayerError>)>,
+        publication: &mut Publication<'_>,
+        reports: &mut [Option<LayerReport>],
+    ) -> Result<Option<PullError>, PullError> {
+        let mut failure = None;
+        let mut filled = Vec::new();
+        let mut facts = Vec::new();
+        for (index, result) in fetched {
+            match result {
+                Ok(layer) => {
+                    reports[index] = Some(layer.report);
+                    filled.push(layer.layer);
+                    facts.push((index, layer.facts));
+                }
+                Err(source) if failure.is_none() => {
+                    let digest = wanted[index].blob.digest;
+                    failure = Some(PullError::Layer { digest, source: Box::new(source) });
+                }
+                Err(_) => {}
+            }
+        }
+        let sealed = self.driver.seal(filled, publication.durability())?;
+        for ((index, facts), sealed) in facts.into_iter().zip(sealed) {
+            publication.add(index, sealed, facts);
+        }
+        Ok(failure)
+    }
+}
+
+/// The reports of layers that came, and of those that were there.
+fn finish_reports(wanted: &[WantedLayer], reports: Vec<Option<LayerReport>>) -> Vec<LayerReport> {
+    let present = |wanted: &WantedLayer| LayerReport {
+        digest: wanted.blob.digest,
+        diff_id: wanted.blob.diff_id,
+        layer_id: wanted.id.clone(),
+        path: LayerWay::Present,
+        reason: "in the store".into(),
+        requests: 0,
+        bytes: LayerCounts { blob: wanted.blob.size, ..LayerCounts::default() },
+        notes: Vec::new(),
+    };
+    let pairs = wanted.iter().zip(reports);
+    pairs.map(|(wanted, report)| report.unwrap_or_else(|| present(wanted))).collect()
+}
+
+fn report(
+    reference: &Reference,
+    name: String,
+    image_id: storage_core::ImageId,
+    image: &ResolvedImage,
+    layers: Vec<LayerReport>,
+    started: Instant,
+) -> PullReport {
+    let mut bytes = ByteCounts::default();
+    for layer in &layers {
+        bytes.add(&layer.bytes.bytes);
+    }
+    PullReport {
+        reference: reference.to_string(),
+        name,
+        image_id,
+        digest: image.manifest.digest,
+        duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        bytes,
+        layers,
+    }
+}

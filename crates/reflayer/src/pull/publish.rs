@@ -1,0 +1,317 @@
+//! The one locked section in which layers and image become visible.
+//!
+//! The order is what makes a kill or a power cut harmless at any point:
+//!
+//! 1. layer records marked incomplete, durable: whoever meets them removes the layer;
+//! 2. the renames that put trees, links, tar-splits and big data in their places;
+//! 3. those directories flushed;
+//! 4. the image's documents;
+//! 5. layer records without the mark, then the image record.
+
+use std::collections::BTreeMap;
+
+use chunked::aside;
+use overlay_driver::{Aside, CommitError, RemovedLayers, SealedLayer};
+use storage_core::{Durability, FsError, ImageId, LayerId, TempDir};
+use storage_core::{ImagesWrite, LayerCompression, LayerRecord, LayersWrite, RecordError};
+use transport::{Compression, ResolvedImage};
+
+use super::layer::{LayerFacts, Origin, WantedLayer};
+use super::mark::PullMark;
+use crate::Store;
+use crate::image_record;
+
+/// Big data of a layer that came by its TOC.
+const TOC_KEY: &str = "zstd-chunked-manifest";
+const FORMAT_KEY: &str = "zstd-chunked-layer-data";
+/// The file in `aside` that becomes the second.
+pub(super) const FORMAT_FILE: &str = "format.json";
+/// Its content for a layer whose files stand in a directory tree.
+pub(super) const FORMAT_DIRECTORY: &[u8] = br#"{"format":0}"#;
+
+/// Why layers and image could not be recorded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// A record could not be read or written.
+    #[error("write the records of the store")]
+    Record(#[from] RecordError),
+    /// A directory of a layer could not be put in its place.
+    #[error(transparent)]
+    Commit(#[from] Box<CommitError>),
+    /// A directory could not be flushed.
+    #[error(transparent)]
+    Fs(#[from] FsError),
+    /// What a dead process left of a layer is in the way.
+    #[error("clear away what is left of a layer")]
+    Remove(#[from] overlay_driver::RemoveError),
+}
+
+/// Layers that are sealed, and the image that is to name them.
+#[derive(Debug)]
+pub(super) struct Publication<'a> {
+    image: &'a ResolvedImage,
+    name: &'a str,
+    wanted: &'a [WantedLayer],
+    metadata: String,
+    durability: Durability,
+    sealed: BTreeMap<usize, (SealedLayer, LayerFacts)>,
+    gone: Option<LayerId>,
+}
+
+/// What became of a [`Publication`].
+#[derive(Debug)]
+pub(super) enum Outcome<'a> {
+    /// Layers and image are in the store.
+    Published(ImageId),
+    /// A layer that was there has been removed; nothing was recorded.
+    Gone(Publication<'a>),
+}
+
+impl<'a> Publication<'a> {
+    pub(super) fn new(
+        image: &'a ResolvedImage,
+        name: &'a str,
+        wanted: &'a [WantedLayer],
+        mark: &PullMark,
+        durability: Durability,
+    ) -> Self {
+        let metadata = mark.metadata();
+        Self { image, name, wanted, metadata, durability, sealed: BTreeMap::new(), gone: None }
+    }
+
+    pub(super) fn add(&mut self, index: usize, layer: SealedLayer, facts: LayerFacts) {
+        self.sealed.insert(index, (layer, facts));
+    }
+
+    pub(super) fn has(&self, index: usize) -> bool {
+        self.sealed.contains_key(&index)
+    }
+
+    pub(super) fn durability(&self) -> Durability {
+        self.durability
+    }
+
+    /// The layer that was last found to be missing.
+    pub(super) fn missing(&self) -> Option<&LayerId> {
+        self.gone.as_ref()
+    }
+
+    /// Forgets what the records have by now; those layers are deleted on drop.
+    fn without_present(&mut self, layers: &LayersWrite<'_>) -> Vec<SealedLayer> {
+        let present = |index: &usize| layers.get(&self.wanted[*index].id).is_some();
+        let indices: Vec<usize> = self.sealed.keys().copied().filter(present).collect();
+        indices.iter().filter_map(|index| Some(self.sealed.remove(index)?.0)).collect()
+    }
+
+    /// The lowest layer that neither the records nor this publication have.
+    fn lowest_missing(&self, layers: &LayersWrite<'_>) -> Option<usize> {
+        let missing = |i: &usize| !self.has(*i) && layers.get(&self.wanted[*i].id).is_none();
+        (0..self.wanted.len()).find(missing)
+    }
+}
+
+/// What is deleted once no lock is held any more.
+#[derive(Debug, Default)]
+struct Leftovers {
+    sealed: Vec<SealedLayer>,
+    removed: Removal,
+    asides: Vec<Aside>,
+}
+
+impl Store {
+    /// Records layers and image, or gives everything back if a layer is missing.
+    pub(super) fn publish<'a>(
+        &self,
+        mut publication: Publication<'a>,
+    ) -> Result<Outcome<'a>, PublishError> {
+        let mut leftovers = Leftovers::default();
+        let result = self.publish_locked(&mut publication, &mut leftovers, true);
+        Ok(match result? {
+            Some(image_id) => Outcome::Published(image_id),
+            None => Outcome::Gone(publication),
+        })
+    }
+
+    /// After a failure: records the layers whose parents are all there, without
+    /// an image, so that the next pull goes on from them. Best effort.
+    pub(super) fn keep_what_is_whole(&self, mut publication: Publication<'_>) {
+        let mut leftovers = Leftovers::default();
+        if let Err(error) = self.publish_locked(&mut publication, &mut leftovers, false) {
+            tracing::warn!(%error, "layers that were whole could not be kept");
+        }
+    }
+
+    fn publish_locked(
+        &self,
+        publication: &mut Publication<'_>,
+        leftovers: &mut Leftovers,
+        with_image: bool,
+    ) -> Result<Option<ImageId>, PublishError> {
+        let mut layers = self.layers.write()?;
+        self.remove_incomplete(&mut layers, &mut leftovers.removed)?;
+        leftovers.sealed.extend(publication.without_present(&layers));
+        let missing = publication.lowest_missing(&layers);
+        if let Some(index) = missing {
+            publication.gone = Some(publication.wanted[index].id.clone());
+            if with_image {
+                return Ok(None);
+            }
+            drop(publication.sealed.split_off(&index));
+        }
+        let result = self.commit_all(publication, &mut layers, leftovers, with_image);
+        if result.is_err() {
+            // The first error is the one to tell; what this leaves, the next
+            // writer removes, since the records still say that it is incomplete.
+            drop(self.remove_incomplete(&mut layers, &mut leftovers.removed));
+        }
+        result
+    }
+
+    fn commit_all(
+        &self,
+        publication: &mut Publication<'_>,
+        layers: &mut LayersWrite<'_>,
+        leftovers: &mut Leftovers,
+        with_image: bool,
+    ) -> Result<Option<ImageId>, PublishError> {
+        let sealed = std::mem::take(&mut publication.sealed);
+        let mut ids = Vec::new();
+        for (index, (_, facts)) in &sealed {
+            let wanted = &publication.wanted[*index];
+            leftovers.removed.take(self, layers, &wanted.id)?;
+            let record = layer_record(wanted, facts, &publication.metadata);
+            ids.push(record.id.clone());
+            layers.records_mut().push(record);
+        }
+        if !ids.is_empty() {
+            layers.save()?;
+        }
+        for (index, (layer, facts)) in sealed {
+            let wanted = &publication.wanted[index];
+            let aside = self.driver.commit(layer, &wanted.id, wanted.parent.as_ref())?;
+            keep_aside(layers, &wanted.id, &aside, &facts)?;
+            leftovers.asides.push(aside);
+        }
+        if publication.durability == Durability::Durable && !ids.is_empty() {
+            self.driver.sync_dirs()?;
+            for id in &ids {
+                layers.sync_layer(id)?;
+            }
+        }
+        let mut image = None;
+        if with_image {
+            let mut images = self.images.write()?;
+            let top = publication.wanted.last().map(|wanted| &wanted.id);
+            let id = image_record::prepare(&mut images, publication.image, publication.name, top)?;
+            image = Some((images, id));
+        }
+        complete(layers, &ids)?;
+        image.map(|(images, id)| save_image(images, id)).transpose()
+    }
+
+    /// Removes layers that a dead process left half made; needs the write lock
+    /// that the guard stands for, under which no living process has such a layer.
+    pub(crate) fn remove_incomplete(
+        &self,
+        layers: &mut LayersWrite<'_>,
+        removal: &mut Removal,
+    ) -> Result<(), PublishError> {
+        let ids = layers.incomplete();
+        for id in &ids {
+            removal.take(self, layers, id)?;
+        }
+        if !ids.is_empty() {
+            layers.records_mut().retain(|record| !ids.contains(&record.id));
+            layers.save()?;
+        }
+        Ok(())
+    }
+}
+
+/// Trees and data that have lost their names; deleted on drop, which should be
+/// after the locks are released.
+#[derive(Debug, Default)]
+pub(crate) struct Removal {
+    trees: Option<RemovedLayers>,
+    data: Option<TempDir>,
+}
+
+impl Removal {
+    /// Takes away all that is there of a layer, but for its record.
+    pub(crate) fn take(
+        &mut self,
+        store: &Store,
+        layers: &LayersWrite<'_>,
+        id: &LayerId,
+    ) -> Result<(), PublishError> {
+        match &mut self.trees {
+            Some(trees) => trees.add(id)?,
+            None => self.trees = Some(store.driver.remove(id)?),
+        }
+        Ok(layers.discard_data_into(id, &mut self.data)?)
+    }
+}
+
+/// Takes the mark away: from here on the layers are part of the store.
+fn complete(layers: &mut LayersWrite<'_>, ids: &[LayerId]) -> Result<(), RecordError> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    for record in layers.records_mut() {
+        if ids.contains(&record.id) {
+            record.flags.set_incomplete(false);
+        }
+    }
+    layers.save()
+}
+
+fn save_image(mut images: ImagesWrite<'_>, id: ImageId) -> Result<ImageId, PublishError> {
+    images.save()?;
+    Ok(id)
+}
+
+/// Moves what was kept beside the tree to the layer's records.
+fn keep_aside(
+    layers: &mut LayersWrite<'_>,
+    id: &LayerId,
+    aside: &Aside,
+    facts: &LayerFacts,
+) -> Result<(), PublishError> {
+    if facts.has_tar_split {
+        layers.adopt_tar_split(id, aside, aside::TAR_SPLIT)?;
+    }
+    if let Origin::Toc(_) = facts.origin {
+        layers.adopt_big_data(id, TOC_KEY, aside, aside::TOC)?;
+        layers.adopt_big_data(id, FORMAT_KEY, aside, FORMAT_FILE)?;
+    }
+    Ok(())
+}
+
+/// The record of a layer in the making.
+fn layer_record(wanted: &WantedLayer, facts: &LayerFacts, metadata: &str) -> LayerRecord {
+    let mut record = LayerRecord::new(wanted.id.clone());
+    record.parent.clone_from(&wanted.parent);
+    metadata.clone_into(&mut record.metadata);
+    record.diff_digest = Some(wanted.blob.diff_id);
+    record.diff_size = i64::try_from(facts.diff_size).ok();
+    record.uid_set = facts.uids.iter().copied().collect();
+    record.gid_set = facts.gids.iter().copied().collect();
+    match &facts.origin {
+        Origin::Toc(digest) => {
+            record.toc_digest = Some(*digest);
+            record.big_data_names = vec![TOC_KEY.into(), FORMAT_KEY.into()];
+        }
+        Origin::Blob { digest, size, compression } => {
+            record.compressed_diff_digest = Some(*digest);
+            record.compressed_size = i64::try_from(*size).ok();
+            record.compression = match compression {
+                Compression::None => None,
+                Compression::Gzip => Some(LayerCompression::Gzip),
+                Compression::Zstd => Some(LayerCompression::Zstd),
+            };
+        }
+    }
+    record.flags.set_incomplete(true);
+    record
+}

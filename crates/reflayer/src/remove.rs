@@ -1,0 +1,169 @@
+//! Removing images, and the layers that only they needed.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+use storage_core::{Containers, Images, LayersWrite, RecordError};
+use storage_core::{FsError, ImageId, LayerId};
+
+use crate::Store;
+use crate::names::{self, LookupError};
+use crate::pull::{PublishError, Removal};
+
+/// What was removed, or would be.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Removed {
+    /// Names taken from an image that keeps others.
+    pub untagged: Vec<String>,
+    /// Images.
+    pub images: Vec<ImageId>,
+    /// Layers, top first.
+    pub layers: Vec<LayerId>,
+}
+
+/// Why nothing was removed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RemoveError {
+    /// No single image is meant.
+    #[error(transparent)]
+    Lookup(#[from] LookupError),
+    /// The records could not be read or written.
+    #[error("change the records of the store")]
+    Record(#[from] RecordError),
+    /// Layers that were half made could not be cleared away.
+    #[error("clear away layers that are half made")]
+    Incomplete(#[from] PublishError),
+    /// A directory could not be moved out of its place.
+    #[error("remove a layer")]
+    Fs(#[from] FsError),
+    /// A container is made from the image.
+    #[error("image {image} is in use by container {container}")]
+    InUse {
+        /// The image.
+        image: ImageId,
+        /// Id of the container.
+        container: String,
+    },
+    /// A layer of the image is mounted.
+    #[error("image {image} is mounted (layer {layer})")]
+    Mounted {
+        /// The image.
+        image: ImageId,
+        /// The layer.
+        layer: LayerId,
+    },
+}
+
+impl Store {
+    /// Takes a name from an image or, with its last name, removes the image and
+    /// every layer that no other image, container or mount needs.
+    ///
+    /// An image that is named by its id is removed with all its names. With
+    /// `dry_run` the answer is the same and nothing changes.
+    ///
+    /// # Errors
+    ///
+    /// If no single image is meant, or it is in use; then nothing is changed.
+    pub fn remove_image(&self, image: &str, dry_run: bool) -> Result<Removed, RemoveError> {
+        let mut removal = Removal::default();
+        let mut layers = self.layers.write()?;
+        self.remove_incomplete(&mut layers, &mut removal)?;
+        let mut images = self.images.write()?;
+        let containers = self.containers.hold()?;
+        let (record, name) = names::find(images.records(), image)?;
+        let (id, top, count) = (record.id.clone(), record.layer.clone(), record.names.len());
+        if let Some(name) = name.filter(|_| count > 1) {
+            if !dry_run {
+                if let Some(record) = images.get_mut(&id) {
+                    record.names.retain(|other| *other != name);
+                }
+                images.save()?;
+            }
+            return Ok(Removed { untagged: vec![name], ..Removed::default() });
+        }
+        let in_use = in_use(&layers, &images, &containers, Some(&id));
+        refuse_if_used(&id, &containers)?;
+        let removable = removable_chain(top, &layers, &in_use);
+        self.refuse_if_mounted(&id, &removable)?;
+        if !dry_run {
+            images.remove(&id)?;
+            self.remove_layers(&mut layers, &removable, &mut removal)?;
+        }
+        drop((containers, images, layers));
+        Ok(Removed { images: vec![id], layers: removable, ..Removed::default() })
+    }
+
+    /// Moves layers out of the store.
+    pub(crate) fn remove_layers(
+        &self,
+        layers: &mut LayersWrite<'_>,
+        ids: &[LayerId],
+        removal: &mut Removal,
+    ) -> Result<(), RemoveError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        for record in layers.records_mut() {
+            if ids.contains(&record.id) {
+                record.flags.set_incomplete(true);
+            }
+        }
+        layers.save()?;
+        Ok(self.remove_incomplete(layers, removal)?)
+    }
+
+    fn refuse_if_mounted(&self, image: &ImageId, layers: &[LayerId]) -> Result<(), RemoveError> {
+        let mounted = self.driver.mounts_using()?;
+        match layers.iter().find(|layer| mounted.contains_key(layer)) {
+            None => Ok(()),
+            Some(layer) => Err(RemoveError::Mounted { image: image.clone(), layer: layer.clone() }),
+        }
+    }
+}
+
+/// Layers that an image (but `except`), a container or a name stands on directly.
+pub(crate) fn in_use(
+    layers: &LayersWrite<'_>,
+    images: &Images<'_>,
+    containers: &Containers,
+    except: Option<&ImageId>,
+) -> BTreeSet<LayerId> {
+    let kept = images.records().iter().filter(|image| Some(&image.id) != except);
+    let of_images = kept.flat_map(|image| image.layer.iter().chain(&image.mapped_layers));
+    let of_containers = containers.records().iter().filter_map(|c| c.layer.as_ref());
+    let named = layers.records().iter().filter(|layer| !layer.names.is_empty());
+    let of_names = named.map(|layer| &layer.id);
+    of_images.chain(of_containers).chain(of_names).cloned().collect()
+}
+
+fn refuse_if_used(image: &ImageId, containers: &Containers) -> Result<(), RemoveError> {
+    match containers.of_image(image).next() {
+        None => Ok(()),
+        Some(container) => {
+            Err(RemoveError::InUse { image: image.clone(), container: container.id.to_string() })
+        }
+    }
+}
+
+/// From `top` down: the layers that lose their last user with the one above them.
+fn removable_chain(
+    top: Option<LayerId>,
+    layers: &LayersWrite<'_>,
+    in_use: &BTreeSet<LayerId>,
+) -> Vec<LayerId> {
+    let mut removable: Vec<LayerId> = Vec::new();
+    let mut next = top;
+    while let Some(id) = next.take() {
+        let Some(record) = layers.get(&id) else { break };
+        let children = layers.records().iter().filter(|layer| layer.parent.as_ref() == Some(&id));
+        let last = children.into_iter().all(|child| removable.contains(&child.id));
+        if in_use.contains(&id) || !last || removable.contains(&id) {
+            break;
+        }
+        next.clone_from(&record.parent);
+        removable.push(id);
+    }
+    removable
+}

@@ -1,0 +1,93 @@
+//! The store: its places, and how it is opened.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use overlay_driver::Driver;
+use rustix::fs::{Mode, OFlags, open};
+use storage_core::{ContainerStore, ImageStore, LayerStore, RecordError};
+use storage_core::{FsError, FsResultExt as _};
+use tree::Privileges;
+
+/// A store of layers and images in the layout of containers/storage.
+///
+/// Opening is cheap and changes nothing but missing directories. No lock is
+/// held between calls; every method takes those that it needs, in the order
+/// storage, layers, images, containers.
+#[derive(Debug)]
+pub struct Store {
+    pub(crate) root: OwnedFd,
+    pub(crate) run_root: OwnedFd,
+    pub(crate) root_path: PathBuf,
+    pub(crate) driver: Driver,
+    pub(crate) layers: LayerStore,
+    pub(crate) images: ImageStore,
+    pub(crate) containers: ContainerStore,
+    pub(crate) privileges: Privileges,
+}
+
+/// Why a store could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// A directory of the store could not be made or opened.
+    #[error("open the store")]
+    Fs(#[from] FsError),
+    /// The records could not be reached.
+    #[error("open the records of the store")]
+    Record(#[from] RecordError),
+}
+
+impl Store {
+    /// Opens the store at `root`, with state that a reboot clears at `run_root`.
+    ///
+    /// Both are made if they are missing, with mode 0700.
+    ///
+    /// # Errors
+    ///
+    /// If a directory cannot be made or opened.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// let store = reflayer::Store::open(&dir.path().join("root"), &dir.path().join("run"))?;
+    /// assert!(store.images()?.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn open(root: &Path, run_root: &Path) -> Result<Self, OpenError> {
+        let (root_path, root) = open_directory(root)?;
+        let (_, run_root) = open_directory(run_root)?;
+        Ok(Self {
+            driver: Driver::open(&root)?,
+            layers: LayerStore::open(&root)?,
+            images: ImageStore::open(&root)?,
+            containers: ContainerStore::open(&root)?,
+            privileges: Privileges::of_process(),
+            root,
+            run_root,
+            root_path,
+        })
+    }
+
+    /// The store's root directory, as an absolute path.
+    pub fn root(&self) -> &Path {
+        &self.root_path
+    }
+}
+
+/// Makes a directory with mode 0700 where there is none, and opens it.
+fn open_directory(path: &Path) -> Result<(PathBuf, OwnedFd), FsError> {
+    create_directories(path)?;
+    let path = path.canonicalize().during("resolve", path)?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = open(&path, flags, Mode::empty()).during("open directory", &path)?;
+    Ok((path, directory))
+}
+
+fn create_directories(path: &Path) -> Result<(), FsError> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700);
+    builder.create(path).during("create directory", path)
+}

@@ -1,0 +1,230 @@
+//! A layer taken whole: blob to tar, tar to tree, tar-split and digests on the way.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write as _};
+use std::os::fd::{AsFd, OwnedFd};
+
+use chunked::aside;
+use flate2::Compression as Level;
+use flate2::bufread::MultiGzDecoder;
+use flate2::write::GzEncoder;
+use rustix::fs::{Mode, OFlags, openat};
+use storage_core::{
+    DiffId, Dirs, Entry, FsError, FsResultExt as _, Hasher, RangeReader, RangeSource, Verified,
+};
+use tarball::{Limits, TarError, TarReader, TarSplitWriter};
+use transport::{Compression, LayerDescriptor};
+use tree::{Privileges, TreeError, TreeOptions, TreeReport, TreeWriter};
+
+use crate::pipeline::{ChannelReader, channel, pump};
+
+/// A layer that was taken whole; its tree and tar-split are in the directories given.
+#[derive(Debug)]
+pub(crate) struct Unpacked {
+    /// Length of the tar stream.
+    pub(crate) diff_size: u64,
+    /// Owners in the layer, whiteouts aside.
+    pub(crate) uids: BTreeSet<u32>,
+    /// Groups in the layer, whiteouts aside.
+    pub(crate) gids: BTreeSet<u32>,
+    /// What the tree could not keep.
+    pub(crate) tree: TreeReport,
+    /// Bytes of content written.
+    pub(crate) written: u64,
+    /// A name that stands twice in the tar, which no tar-split can express.
+    pub(crate) repeated: Option<String>,
+}
+
+/// Why a layer could not be taken whole.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UnpackError {
+    /// The blob did not come, or is not what the manifest promised, or is not a tar.
+    #[error("read the layer's tar stream")]
+    Tar(#[source] TarError),
+    /// The blob could not be read to its end.
+    #[error("read the blob")]
+    Blob(#[source] io::Error),
+    /// An entry could not be made.
+    #[error("unpack the layer")]
+    Tree(#[from] TreeError),
+    /// Content could not be written.
+    #[error("write {name}")]
+    Write {
+        /// The entry's name.
+        name: String,
+        /// The kernel's reason.
+        source: io::Error,
+    },
+    /// A file beside the tree could not be written.
+    #[error("keep the layer's tar-split")]
+    Aside(#[from] FsError),
+    /// The tar stream is not the one that the image's config names.
+    #[error("the layer's tar stream has digest {actual}, the image's config says {expected}")]
+    DiffId {
+        /// What the config says.
+        expected: DiffId,
+        /// What the blob holds.
+        actual: DiffId,
+    },
+}
+
+/// Fetches the whole blob and unpacks it.
+///
+/// Three threads: one fetches, checks the blob's digest and decompresses, one
+/// hashes the tar stream, this one makes the tree.
+pub(crate) fn unpack(
+    blob: &dyn RangeSource,
+    layer: &LayerDescriptor,
+    dirs: Dirs<'_>,
+    privileges: Privileges,
+) -> Result<Unpacked, UnpackError> {
+    let raw =
+        Verified::new(RangeReader::new(blob, 0..layer.size), *layer.digest.digest(), layer.size);
+    let compression = layer.compression;
+    let (decoded, to_hash) = channel();
+    let (hashed, to_unpack) = channel();
+    std::thread::scope(|scope| {
+        scope.spawn(move || match decompress(raw, compression) {
+            Ok(stream) => pump(stream, &decoded, |_| {}),
+            Err(error) => drop(decoded.send(Err(error))),
+        });
+        let hasher = scope.spawn(move || {
+            let mut hasher = Hasher::new();
+            let mut size = 0;
+            pump(to_hash, &hashed, |block| {
+                hasher.update(block);
+                size += block.len() as u64;
+            });
+            (DiffId::from(hasher.finish()), size)
+        });
+        let unpacked = unpack_tar(to_unpack, dirs, privileges);
+        let (actual, diff_size) = hasher.join().expect("hashing does not panic");
+        let unpacked = unpacked?;
+        if actual != layer.diff_id {
+            return Err(UnpackError::DiffId { expected: layer.diff_id, actual });
+        }
+        Ok(Unpacked { diff_size, ..unpacked })
+    })
+}
+
+/// The tar stream of a blob; reads the blob to its very end, so that its digest is checked.
+fn decompress(
+    raw: Verified<RangeReader>,
+    compression: Compression,
+) -> io::Result<Box<dyn Read + Send>> {
+    let raw = BufReader::with_capacity(256 * 1024, raw);
+    Ok(match compression {
+        Compression::None => Box::new(raw),
+        Compression::Gzip => Box::new(Drained::new(MultiGzDecoder::new(raw), |d| d.get_mut())),
+        Compression::Zstd => {
+            Box::new(Drained::new(zstd::stream::read::Decoder::with_buffer(raw)?, |d| d.get_mut()))
+        }
+    })
+}
+
+/// A decoder that, at its end, finds that its input has ended, too.
+struct Drained<D, F> {
+    decoder: D,
+    input: F,
+}
+
+impl<D, F, R: BufRead> Drained<D, F>
+where
+    F: FnMut(&mut D) -> &mut R,
+{
+    fn new(decoder: D, input: F) -> Self {
+        Self { decoder, input }
+    }
+}
+
+impl<D: Read, F, R: BufRead> Read for Drained<D, F>
+where
+    F: FnMut(&mut D) -> &mut R,
+{
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.decoder.read(buf)?;
+        if n == 0 && !buf.is_empty() {
+            let rest = (self.input)(&mut self.decoder).fill_buf()?.len();
+            if rest > 0 {
+                let message = "bytes follow the end of the compressed stream";
+                return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+            }
+        }
+        Ok(n)
+    }
+}
+
+/// Makes the tree of a tar stream and keeps its tar-split.
+fn unpack_tar(
+    stream: ChannelReader,
+    dirs: Dirs<'_>,
+    privileges: Privileges,
+) -> Result<Unpacked, UnpackError> {
+    let tar_split = create(dirs.aside, aside::TAR_SPLIT)?;
+    let encoder = GzEncoder::new(BufWriter::new(tar_split), Level::fast());
+    let mut tar = TarReader::new(stream, Limits::default(), TarSplitWriter::new(encoder));
+    let mut tree = TreeWriter::new(dirs.dest, TreeOptions::new(privileges));
+    let (mut uids, mut gids, mut written) = (BTreeSet::new(), BTreeSet::new(), 0);
+    while let Some(entry) = tar.next_entry().map_err(UnpackError::Tar)? {
+        if !is_whiteout(&entry) {
+            uids.insert(entry.uid);
+            gids.insert(entry.gid);
+        }
+        if !tree::has_content(&entry) {
+            tree.make(&entry)?;
+            continue;
+        }
+        let file = tree.create(&entry)?;
+        copy_content(&mut tar.content(), file.as_file(), &entry)?;
+        written += entry.size;
+        tree.complete(file, &entry)?;
+    }
+    let (_, tar_split) = tar.finish().map_err(UnpackError::Tar)?;
+    let repeated =
+        tar_split.duplicate_name().map(|name| String::from_utf8_lossy(name).into_owned());
+    tar_split.finish().and_then(close).during("write", aside::TAR_SPLIT)?;
+    let tree = tree.finish()?;
+    Ok(Unpacked { diff_size: 0, uids, gids, tree, written, repeated })
+}
+
+/// Copies an entry's content; says which side failed.
+fn copy_content(
+    content: &mut impl Read,
+    mut file: &File,
+    entry: &Entry,
+) -> Result<(), UnpackError> {
+    let mut buffer = vec![0; usize::try_from(entry.size.min(256 * 1024)).unwrap_or(256 * 1024)];
+    loop {
+        let n = match content.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(n) => n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(UnpackError::Blob(error)),
+        };
+        file.write_all(&buffer[..n]).map_err(|source| UnpackError::Write {
+            name: String::from_utf8_lossy(&entry.name).into_owned(),
+            source,
+        })?;
+    }
+}
+
+/// Whether an entry stands for something deleted.
+fn is_whiteout(entry: &Entry) -> bool {
+    let name = entry.name.strip_suffix(b"/").unwrap_or(&entry.name);
+    name.rsplit(|&b| b == b'/').next().is_some_and(|last| last.starts_with(b".wh."))
+}
+
+/// Ends the gzip stream and hands everything to the kernel.
+fn close(encoder: GzEncoder<BufWriter<File>>) -> io::Result<()> {
+    encoder.finish()?.into_inner().map_err(io::IntoInnerError::into_error).map(drop)
+}
+
+/// Creates a file that was not there.
+pub(crate) fn create(directory: impl AsFd, name: &str) -> Result<File, FsError> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let file: OwnedFd =
+        openat(directory, name, flags, Mode::RUSR | Mode::WUSR).during("create", name)?;
+    Ok(file.into())
+}

@@ -1,0 +1,136 @@
+//! What is kept beside the records of images: manifests, configs, signatures.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::AsFd;
+
+use super::image_store::FILE;
+use super::place::FILE_MODE;
+use super::{ImageRecord, Images, ImagesWrite, RecordError, big_data};
+use crate::atomic::{Replacement, remove_all_temporaries};
+use crate::dir::{open_dir, sync, text_names};
+use crate::{Digest, Durability, FsResultExt, ImageId, remove_stale_temporaries, remove_tree};
+
+impl Images<'_> {
+    /// Opens a big data item of an image for reading; `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// If the key cannot be a file name, or the file cannot be opened.
+    pub fn open_big_data(&self, id: &ImageId, key: &str) -> Result<Option<File>, RecordError> {
+        big_data::open(self.place, id.as_str(), key)
+    }
+
+    /// Reads a big data item of an image; `None` if there is none.
+    ///
+    /// The bytes are not compared with the digest in the record.
+    ///
+    /// # Errors
+    ///
+    /// If the key cannot be a file name, or the file cannot be read.
+    pub fn read_big_data(&self, id: &ImageId, key: &str) -> Result<Option<Vec<u8>>, RecordError> {
+        let Some(mut file) = self.open_big_data(id, key)? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        let name = big_data::file_name(key)?;
+        file.read_to_end(&mut bytes).during("read", self.place.path(id.as_str()).join(name))?;
+        Ok(Some(bytes))
+    }
+
+    /// Ids that have a directory but no record: leftovers.
+    ///
+    /// # Errors
+    ///
+    /// If the directory cannot be read.
+    pub fn orphans(&self) -> Result<Vec<ImageId>, RecordError> {
+        let Some(dir) = self.place.dir() else { return Ok(Vec::new()) };
+        let mut names = text_names(dir).during("read directory", self.place.path(""))?;
+        names.sort_unstable();
+        let ids = names.iter().filter_map(|name| name.parse().ok());
+        Ok(ids.filter(|id| self.get(id).is_none()).collect())
+    }
+}
+
+impl ImagesWrite<'_> {
+    /// Writes a big data item, durably, and notes it in the image's record, which
+    /// must be there; the record is not saved.
+    ///
+    /// # Errors
+    ///
+    /// If there is no image `id`, the key cannot be a file name, or the file
+    /// cannot be written.
+    pub fn write_big_data(
+        &mut self,
+        id: &ImageId,
+        key: &str,
+        bytes: &[u8],
+    ) -> Result<(), RecordError> {
+        self.write_all_big_data(id, &[(key, bytes)])
+    }
+
+    /// Writes several big data items, with one flush of their directory.
+    ///
+    /// # Errors
+    ///
+    /// As for [`ImagesWrite::write_big_data`]; some items may be written then.
+    pub fn write_all_big_data(
+        &mut self,
+        id: &ImageId,
+        items: &[(&str, &[u8])],
+    ) -> Result<(), RecordError> {
+        self.get(id).ok_or_else(|| self.unknown(id))?;
+        let place = self.images.place;
+        let path = place.path(id.as_str());
+        let dir = big_data::make(place, id.as_str())?;
+        for (key, bytes) in items {
+            let name = big_data::file_name(key)?;
+            Replacement::prepare(dir.as_fd(), &name, bytes, FILE_MODE, Durability::Durable)
+                .and_then(Replacement::place)
+                .map_err(|error| error.within(&path))?;
+            if let Some(record) = self.get_mut(id) {
+                note_big_data(record, key, bytes);
+            }
+        }
+        Ok(sync(&dir).during("flush", path)?)
+    }
+
+    /// Removes the big data of an image without a record.
+    ///
+    /// # Errors
+    ///
+    /// If the image has a record, which would lose its data, or something cannot
+    /// be removed.
+    pub fn remove_orphan(&self, id: &ImageId) -> Result<(), RecordError> {
+        if self.get(id).is_some() {
+            return Err(RecordError::InUse { file: self.place.path(FILE), id: id.as_str().into() });
+        }
+        let dir = self.place.writable()?;
+        self.place.within(remove_tree(dir, id.as_str().as_bytes()))
+    }
+
+    /// Removes temporary files that killed writers of records and big data left; tells how many.
+    ///
+    /// # Errors
+    ///
+    /// If the directory cannot be read, or a file in it not be removed.
+    pub fn sweep(&self) -> Result<usize, RecordError> {
+        let dir = self.place.writable()?;
+        let mut removed = self.place.within(remove_stale_temporaries(dir, FILE))?;
+        for record in self.records() {
+            let id = record.id.as_str();
+            if let Some(own) = self.place.within(open_dir(dir, id))? {
+                let own = remove_all_temporaries(&own);
+                removed += own.map_err(|error| error.within(self.place.path(id)))?;
+            }
+        }
+        Ok(removed)
+    }
+}
+
+fn note_big_data(record: &mut ImageRecord, key: &str, bytes: &[u8]) {
+    if !record.big_data_names.iter().any(|known| known == key) {
+        record.big_data_names.push(key.into());
+    }
+    let size = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
+    record.big_data_sizes.insert(key.into(), size);
+    record.big_data_digests.insert(key.into(), Digest::of(bytes).into());
+}

@@ -1,0 +1,254 @@
+//! The layers of a store.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::Deref;
+use std::os::fd::AsFd;
+
+use super::file::{check_ids, load, save};
+use super::place::Place;
+use super::{LayerFile, LayerRecord, RecordError, names};
+use crate::{Durability, LayerId, Lock, Token, remove_stale_temporaries};
+
+/// The records in `overlay-layers` below a graph root, and what is kept beside them.
+#[derive(Debug)]
+pub struct LayerStore {
+    place: Place,
+}
+
+const DIR: &str = "overlay-layers";
+const LOCK: &str = "layers.lock";
+
+impl LayerStore {
+    /// Opens the store; makes its directory if it is missing.
+    ///
+    /// # Errors
+    ///
+    /// If the directory can be neither opened nor made.
+    pub fn open(root: impl AsFd) -> Result<Self, RecordError> {
+        Place::open(root, DIR, LOCK).map(|place| Self { place })
+    }
+
+    /// Opens an additional store, perhaps on a read-only filesystem.
+    ///
+    /// Nothing is ever created, and what is missing counts as empty. Without a
+    /// lock file it is read without a lock.
+    ///
+    /// # Errors
+    ///
+    /// If the directory exists and cannot be opened.
+    pub fn open_read_only(root: impl AsFd) -> Result<Self, RecordError> {
+        Place::open_read_only(root, DIR, LOCK).map(|place| Self { place })
+    }
+
+    /// Reads the records under a shared lock.
+    ///
+    /// # Errors
+    ///
+    /// If the lock cannot be had, or a record file is damaged.
+    pub fn read(&self) -> Result<LayersRead<'_>, RecordError> {
+        Layers::load(&self.place, self.place.lock_shared()?).map(LayersRead)
+    }
+
+    /// Reads the records under the exclusive lock, to change them.
+    ///
+    /// # Errors
+    ///
+    /// If the store was opened read-only, or as for [`LayerStore::read`].
+    pub fn write(&self) -> Result<LayersWrite<'_>, RecordError> {
+        let lock = self.place.lock_exclusive()?;
+        let layers = Layers::load(&self.place, Some(lock))?;
+        let saved = layers.records.clone();
+        Ok(LayersWrite { layers, saved })
+    }
+
+    pub(super) fn place(&self) -> &Place {
+        &self.place
+    }
+}
+
+/// The layers as they are while a lock is held.
+#[derive(Debug)]
+pub struct Layers<'s> {
+    pub(super) place: &'s Place,
+    pub(super) records: Vec<LayerRecord>,
+    lock: Option<Lock>,
+}
+
+impl<'s> Layers<'s> {
+    fn load(place: &'s Place, lock: Option<Lock>) -> Result<Self, RecordError> {
+        let mut records: Vec<LayerRecord> = Vec::new();
+        let mut seen = HashSet::new();
+        for file in LayerFile::ALL {
+            let found: Vec<LayerRecord> = load(place, file.name())?;
+            // Nobody writes such a file; one of the ids was changed by damage.
+            check_ids(place, file.name(), &found)?;
+            for mut record in found {
+                // A layer that changed its file may be in both: the first counts.
+                if seen.insert(record.id.clone()) {
+                    record.file = file;
+                    records.push(record);
+                }
+            }
+        }
+        names::make_unique(&mut records, |record| &mut record.names);
+        Ok(Self { place, records, lock })
+    }
+
+    /// All of them, in the order of the files.
+    pub fn records(&self) -> &[LayerRecord] {
+        &self.records
+    }
+
+    /// The one with this id.
+    pub fn get(&self, id: &LayerId) -> Option<&LayerRecord> {
+        self.records.iter().find(|record| record.id == *id)
+    }
+
+    /// The one with this name.
+    pub fn by_name(&self, name: &str) -> Option<&LayerRecord> {
+        self.records.iter().find(|record| record.names.iter().any(|n| n == name))
+    }
+
+    /// The layers that stand directly on this one.
+    pub fn children(&self, id: &LayerId) -> impl Iterator<Item = &LayerRecord> {
+        self.records.iter().filter(move |record| record.parent.as_ref() == Some(id))
+    }
+
+    /// A layer and all below it, from the top to the base.
+    ///
+    /// Where a parent has no record here (it may be in another store), the chain
+    /// ends; its last record then names that parent.
+    ///
+    /// # Errors
+    ///
+    /// If there is no layer `id`, or a layer is its own ancestor.
+    pub fn chain(&self, id: &LayerId) -> Result<Vec<&LayerRecord>, RecordError> {
+        let by_id: HashMap<_, _> = self.records.iter().map(|r| (&r.id, r)).collect();
+        let top = by_id.get(id).ok_or_else(|| self.unknown(id))?;
+        let mut chain = vec![*top];
+        let mut below = top.parent.as_ref().and_then(|parent| by_id.get(parent));
+        while let Some(record) = below {
+            if chain.len() == self.records.len() {
+                return Err(RecordError::Circle { id: id.clone() });
+            }
+            chain.push(record);
+            below = record.parent.as_ref().and_then(|parent| by_id.get(parent));
+        }
+        Ok(chain)
+    }
+
+    /// The layers whose makers or removers have not finished.
+    ///
+    /// Nobody else is at work while the exclusive lock is held, so that under it
+    /// these are leftovers of the dead, to be removed.
+    pub fn incomplete(&self) -> Vec<LayerId> {
+        let incomplete = self.records.iter().filter(|record| record.is_incomplete());
+        incomplete.map(|record| record.id.clone()).collect()
+    }
+
+    /// The token of the last change; `None` where there is no lock file.
+    ///
+    /// # Errors
+    ///
+    /// If the lock file cannot be read.
+    pub fn token(&self) -> Result<Option<Token>, RecordError> {
+        self.lock.as_ref().map(|lock| self.place.within(lock.token())).transpose()
+    }
+
+    pub(super) fn unknown(&self, id: &LayerId) -> RecordError {
+        RecordError::Unknown {
+            file: self.place.path(LayerFile::Durable.name()),
+            id: id.as_str().into(),
+        }
+    }
+}
+
+/// The layers, locked against changes.
+#[derive(Debug)]
+pub struct LayersRead<'s>(Layers<'s>);
+
+impl<'s> Deref for LayersRead<'s> {
+    type Target = Layers<'s>;
+
+    fn deref(&self) -> &Layers<'s> {
+        &self.0
+    }
+}
+
+/// The layers, to be changed; nobody else reads or changes them meanwhile.
+#[derive(Debug)]
+pub struct LayersWrite<'s> {
+    pub(super) layers: Layers<'s>,
+    /// The records as they are on disk.
+    saved: Vec<LayerRecord>,
+}
+
+impl<'s> Deref for LayersWrite<'s> {
+    type Target = Layers<'s>;
+
+    fn deref(&self) -> &Layers<'s> {
+        &self.layers
+    }
+}
+
+impl LayersWrite<'_> {
+    /// All of them; nothing is written before [`LayersWrite::save`].
+    pub fn records_mut(&mut self) -> &mut Vec<LayerRecord> {
+        &mut self.layers.records
+    }
+
+    /// The one with this id, to be changed.
+    pub fn get_mut(&mut self, id: &LayerId) -> Option<&mut LayerRecord> {
+        self.layers.records.iter_mut().find(|record| record.id == *id)
+    }
+
+    /// Writes the files whose records changed: the token first, then each file
+    /// as a whole. `layers.json` is durable on return.
+    ///
+    /// # Errors
+    ///
+    /// If two records have one id, or a file cannot be written. A later save
+    /// tries again what was not written.
+    pub fn save(&mut self) -> Result<(), RecordError> {
+        let Layers { place, records, lock } = &mut self.layers;
+        check_ids(place, LayerFile::Durable.name(), records)?;
+        names::make_unique(records, |record| &mut record.names);
+        let changed: Vec<_> = LayerFile::ALL
+            .into_iter()
+            .filter(|&file| !of(file, records).eq(of(file, &self.saved)))
+            .collect();
+        if changed.is_empty() {
+            return Ok(());
+        }
+        if let Some(lock) = lock {
+            place.within(lock.write_token())?;
+        }
+        for file in changed {
+            let durability = match file {
+                LayerFile::Durable => Durability::Durable,
+                LayerFile::Volatile => Durability::Volatile,
+            };
+            save(place, file.name(), of(file, records), durability)?;
+        }
+        self.saved.clone_from(records);
+        Ok(())
+    }
+
+    /// Removes temporary files that killed writers of the records left; tells how many.
+    ///
+    /// # Errors
+    ///
+    /// If the directory cannot be read, or a file in it not be removed.
+    pub fn sweep(&self) -> Result<usize, RecordError> {
+        let dir = self.place.writable()?;
+        LayerFile::ALL.into_iter().try_fold(0, |count, file| {
+            let removed = self.place.within(remove_stale_temporaries(dir, file.name()))?;
+            Ok(count + removed)
+        })
+    }
+}
+
+/// The records that belong into a file.
+fn of(file: LayerFile, records: &[LayerRecord]) -> impl Iterator<Item = &LayerRecord> {
+    records.iter().filter(move |record| record.file == file)
+}

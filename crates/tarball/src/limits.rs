@@ -1,0 +1,37 @@
+//! How much of a stream is believed.
+
+/// Bounds on a tar stream.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Most entries in a stream.
+    pub entries: u64,
+    /// Most bytes of extension headers (PAX, GNU long names) of one entry.
+    pub extension_bytes: usize,
+}
+
+impl Default for Limits {
+    /// 4 million entries, 1 MiB of extension headers for each.
+    fn default() -> Self {
+        Self { entries: 4_000_000, extension_bytes: 1 << 20 }
+    }
+}
+
+/// Bounds on a tar-split.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct SplitLimits {
+    /// Longest line; it holds one segment in base64.
+    pub line_bytes: usize,
+    /// Most bytes in all.
+    pub total_bytes: u64,
+    /// Most entries.
+    pub entries: u64,
+}
+
+impl Default for SplitLimits {
+    /// 8 MiB a line, 4 GiB in all, 4 million entries.
+    fn default() -> Self {
+        Self { line_bytes: 8 << 20, total_bytes: 4 << 30, entries: 4_000_000 }
+    }
+}

@@ -1,0 +1,71 @@
+use std::process::{Command, Stdio};
+
+use super::{Call, Outcome, calls, run_until};
+
+fn shell(script: &str, directory: &tempfile::TempDir) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", script]).current_dir(directory.path()).stderr(Stdio::null());
+    command
+}
+
+fn names(calls: &[Call]) -> Vec<&str> {
+    calls.iter().map(Call::name).collect()
+}
+
+#[test]
+fn counts_what_changes_and_nothing_else() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let made = calls(shell("mkdir a; cat /etc/passwd >/dev/null; echo x >b; ln -s b c", &dir))?;
+    assert_eq!(names(&made), ["mkdir", "openat", "openat", "write", "symlinkat"], "{made:?}");
+    assert_eq!(made[3].file(), dir.path().join("b").to_str());
+    Ok(())
+}
+
+#[test]
+fn kills_before_the_call_at_every_point() -> anyhow::Result<()> {
+    // What exists when the first, second, … call is prevented.
+    let script = "mkdir a; (mkdir b) & wait; mkdir c";
+    for (n, expected) in [(1, ""), (2, "a"), (3, "ab")] {
+        let dir = tempfile::tempdir()?;
+        let outcome = run_until(shell(script, &dir), n)?;
+        assert!(matches!(outcome, Outcome::Killed(_)), "{outcome:?}");
+        let found: String =
+            ["a", "b", "c"].into_iter().filter(|name| dir.path().join(name).exists()).collect();
+        assert_eq!(found, expected, "killed at call {n}");
+    }
+    let dir = tempfile::tempdir()?;
+    let outcome = run_until(shell(script, &dir), 4)?;
+    assert!(matches!(outcome, Outcome::Ended { calls, .. } if calls.len() == 3));
+    Ok(())
+}
+
+#[test]
+fn follows_threads_and_their_children() -> anyhow::Result<()> {
+    // A program with threads, from the only toolchain that is surely here: this test itself.
+    if let Some(dir) = std::env::var_os("TESTKIT_THREADS") {
+        std::thread::scope(|scope| {
+            for name in ["a", "b", "c", "d"] {
+                let path = std::path::Path::new(&dir).join(name);
+                scope.spawn(move || std::fs::create_dir(path).expect("make a directory"));
+            }
+        });
+        return Ok(());
+    }
+    let dir = tempfile::tempdir()?;
+    let command = || -> anyhow::Result<Command> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["--exact", "kill::tests::follows_threads_and_their_children"]);
+        command.env("TESTKIT_THREADS", dir.path()).stdout(Stdio::null());
+        Ok(command)
+    };
+    let outcome = run_until(command()?, 3)?;
+    assert!(matches!(outcome, Outcome::Killed(_)), "{outcome:?}");
+    assert!(dir.path().read_dir()?.count() <= 2, "no thread went on after the kill");
+    Ok(())
+}
+
+#[test]
+fn a_failing_command_is_an_error_of_counting() {
+    assert!(calls(Command::new("false")).is_err());
+    assert!(calls(Command::new("/does/not/exist")).is_err());
+}

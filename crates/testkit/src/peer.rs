@@ -1,0 +1,89 @@
+//! Programs of others, out of a Debian sid root: podman and skopeo.
+//!
+//! The root is made by `cargo xtask peers`. Each run has a mount namespace of
+//! its own, in which `/proc`, `/sys`, `/dev` and the given directories are
+//! mounted into the root; when it ends, so do the mounts.
+
+mod podman;
+mod skopeo;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+pub use podman::Podman;
+pub use skopeo::Compression;
+
+/// Where `cargo xtask peers` puts things.
+pub const PEERS_VARIABLE: &str = "REFLAYER_PEERS";
+const DEFAULT: &str = "/var/cache/reflayer-peers";
+
+/// The directory of the peers and of the images that they made.
+pub fn peers_dir() -> PathBuf {
+    std::env::var_os(PEERS_VARIABLE).map_or_else(|| DEFAULT.into(), PathBuf::from)
+}
+
+/// A Debian root with the peers in it.
+#[derive(Debug, Clone)]
+pub struct Sid {
+    root: PathBuf,
+}
+
+/// Each directory given before `--` appears at the same path inside.
+///
+/// What lies in the root at run, tmp and the like is covered: nothing is left
+/// there, and nothing that one run leaves (podman's locks, say) reaches another.
+const ENTER: &str = r#"
+root=$1; shift
+mount --bind "$root" "$root"
+mount -t proc proc "$root/proc"
+mount --rbind /sys "$root/sys"
+mount -t cgroup2 none "$root/sys/fs/cgroup" 2>/dev/null || true
+mount --rbind /dev "$root/dev"
+mount -t tmpfs tmpfs "$root/dev/shm"
+for place in run tmp var/tmp var/cache mnt root; do mount -t tmpfs tmpfs "$root/$place"; done
+while [ "$1" != -- ]; do
+    mkdir -p "$root$1"
+    mount --rbind "$1" "$root$1"
+    shift
+done
+shift
+exec chroot "$root" "$@"
+"#;
+
+impl Sid {
+    /// Takes the root at `root`.
+    ///
+    /// # Errors
+    ///
+    /// If it is not there, or not whole.
+    pub fn open(root: &Path) -> Result<Self> {
+        ensure!(root.join(Self::READY).exists(), "no peers at {}", root.display());
+        Ok(Self { root: root.to_owned() })
+    }
+
+    /// The file that says that a root is whole.
+    pub const READY: &'static str = ".ready";
+
+    /// Takes the root that `cargo xtask peers` made.
+    ///
+    /// # Errors
+    ///
+    /// If it was not made yet.
+    pub fn find() -> Result<Self> {
+        Self::open(&peers_dir().join("sid")).context("run `cargo xtask peers` first")
+    }
+
+    /// A command inside the root that sees the directories `shared` at their own paths.
+    ///
+    /// They must be below `/tmp`, `/var/tmp`, `/var/cache`, `/mnt` or `/root`.
+    pub fn command(&self, shared: &[&Path], program: &str) -> Command {
+        let mut command = Command::new("unshare");
+        command.args(["-m", "--propagation", "private", "sh", "-euc", ENTER, "enter"]);
+        command.arg(&self.root).args(shared).arg("--").arg(program);
+        command.env_clear().env("LC_ALL", "C.UTF-8").env("HOME", "/root");
+        command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+        command
+    }
+}

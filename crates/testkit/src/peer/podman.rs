@@ -1,0 +1,109 @@
+//! podman on a store of the test's choice.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use super::Sid;
+use crate::judge;
+
+/// podman, with a store.
+#[derive(Debug)]
+pub struct Podman {
+    sid: Sid,
+    graph_root: PathBuf,
+    run_root: PathBuf,
+    configuration: tempfile::TempDir,
+}
+
+impl Podman {
+    /// podman of `sid` on the store at these two directories, which are made if missing.
+    ///
+    /// It has a configuration of its own, in which partial pulls are on.
+    ///
+    /// # Errors
+    ///
+    /// If the directories or the configuration cannot be written.
+    pub fn new(sid: &Sid, graph_root: &Path, run_root: &Path) -> Result<Self> {
+        fs::create_dir_all(graph_root).context("make the graph root")?;
+        fs::create_dir_all(run_root).context("make the run root")?;
+        let configuration =
+            tempfile::tempdir_in("/tmp").context("make a place for storage.conf")?;
+        let text = format!(
+            "[storage]\ndriver = \"overlay\"\ngraphroot = \"{}\"\nrunroot = \"{}\"\n\
+             [storage.options.pull_options]\nenable_partial_images = \"true\"\n",
+            graph_root.display(),
+            run_root.display(),
+        );
+        fs::write(configuration.path().join("storage.conf"), text).context("write storage.conf")?;
+        Ok(Self {
+            sid: sid.clone(),
+            graph_root: graph_root.to_owned(),
+            run_root: run_root.to_owned(),
+            configuration,
+        })
+    }
+
+    /// `podman`, without arguments.
+    pub fn command(&self) -> Command {
+        self.with_store("podman", &[])
+    }
+
+    /// Runs podman with these arguments, and gives its standard output.
+    ///
+    /// # Errors
+    ///
+    /// If it fails.
+    pub fn run(&self, arguments: &[&str]) -> Result<String> {
+        judge::output(self.command().args(arguments))
+    }
+
+    /// Pulls an image.
+    ///
+    /// # Errors
+    ///
+    /// If podman fails.
+    pub fn pull(&self, reference: &str) -> Result<()> {
+        self.run(&["pull", "--quiet", "--tls-verify=false", reference]).map(drop)
+    }
+
+    /// Runs a program in a new container of an image, and gives its standard output.
+    ///
+    /// # Errors
+    ///
+    /// If podman or the program fails.
+    pub fn run_in(&self, image: &str, program: &[&str]) -> Result<String> {
+        let options = ["run", "--rm", "--network=none", "--cgroups=disabled", "--pull=never"];
+        judge::output(self.command().args(options).arg(image).args(program))
+    }
+
+    /// What `podman system check` says of the store, finding or not.
+    ///
+    /// # Errors
+    ///
+    /// If podman cannot be started.
+    pub fn check(&self) -> Result<String> {
+        let mut command = self.command();
+        let out = command.args(["system", "check"]).output().context("start podman")?;
+        Ok([out.stdout, out.stderr]
+            .map(|part| String::from_utf8_lossy(&part).into_owned())
+            .concat())
+    }
+
+    /// `skopeo copy` with this store as `containers-storage`, without the two references;
+    /// `shared` are the directories that they name.
+    pub fn skopeo_copy(&self, shared: &[&Path]) -> Command {
+        let mut command = self.with_store("skopeo", shared);
+        command.args(["--insecure-policy", "copy", "--src-tls-verify=false"]);
+        command
+    }
+
+    fn with_store(&self, program: &str, more: &[&Path]) -> Command {
+        let store = [&*self.graph_root, &*self.run_root, self.configuration.path()];
+        let mut command = self.sid.command(&[&store, more].concat(), program);
+        command.env("CONTAINERS_STORAGE_CONF", self.configuration.path().join("storage.conf"));
+        command
+    }
+}

@@ -1,0 +1,163 @@
+//! One place that holds an image.
+
+use std::sync::Arc;
+
+use reqwest::header::{HeaderMap, HeaderValue};
+use reqwest::{Response, StatusCode, Url};
+use tokio::sync::{OnceCell, watch};
+
+use super::auth::Auth;
+use super::error::{RegistryError, RequestError};
+use super::http::{Counters, Http};
+use super::meter::Meter;
+use super::redirect::same_origin;
+use crate::{Credentials, DockerReference};
+
+/// Times a request is sent again with a fresh login or token.
+const LOGINS: usize = 2;
+
+/// A repository at a registry or a mirror.
+#[derive(Debug)]
+pub(super) struct Endpoint {
+    /// `https://host/v2/`, as it may or may not turn out to be.
+    tls: Url,
+    repository: String,
+    pub(super) http: Arc<Http>,
+    auth: Auth,
+    /// `https://host/v2/` or the same by plain HTTP, once it is known.
+    base: OnceCell<Url>,
+    pub(super) meter: Meter,
+    ranges: watch::Sender<Ranges>,
+}
+
+/// What a registry has shown of its way with ranges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ranges {
+    Unknown,
+    Honoured,
+    /// Only whole blobs can be had.
+    Ignored,
+}
+
+impl Endpoint {
+    /// An endpoint at `host[:port]/repository`.
+    pub(super) fn new(
+        location: &str,
+        http: Arc<Http>,
+        credentials: Arc<dyn Credentials>,
+    ) -> Result<Self, RegistryError> {
+        let wrong = || RegistryError::Location(location.into());
+        let (host, repository) = location.split_once('/').ok_or_else(wrong)?;
+        DockerReference::check_location(host, repository).map_err(|_| wrong())?;
+        // The hub's name in references is not the name of its server.
+        let server = if host == "docker.io" { "registry-1.docker.io" } else { host };
+        let tls = Url::parse(&format!("https://{server}/v2/")).map_err(|_| wrong())?;
+        Ok(Self {
+            tls,
+            repository: repository.into(),
+            auth: Auth::new(host, repository, credentials),
+            http,
+            base: OnceCell::new(),
+            meter: Meter::default(),
+            ranges: watch::Sender::new(Ranges::Unknown),
+        })
+    }
+
+    /// What is known of ranges now.
+    pub(super) fn ranges(&self) -> Ranges {
+        *self.ranges.borrow()
+    }
+
+    /// Remembers an answer to a request for a range.
+    pub(super) fn set_ranges(&self, ranges: Ranges) {
+        self.ranges.send_replace(ranges);
+    }
+
+    /// Waits until some request has shown what the registry does with ranges.
+    pub(super) async fn ranges_known(&self) {
+        let mut ranges = self.ranges.subscribe();
+        // The sender is ours, so it cannot be gone.
+        let _: Result<_, _> = ranges.wait_for(|ranges| *ranges != Ranges::Unknown).await.map(drop);
+    }
+
+    /// Address of a manifest (`manifests/v1`) or a blob (`blobs/sha256:…`).
+    pub(super) async fn url(&self, what: &str) -> Result<Url, RequestError> {
+        let base = self.base.get_or_try_init(|| self.find_base()).await?;
+        let path = format!("{}/{what}", self.repository);
+        Ok(base.join(&path).expect("repository, tag and digest have only plain characters"))
+    }
+
+    /// How errors name what is asked for.
+    pub(super) fn shown(&self, what: &str) -> String {
+        match self.base.get() {
+            Some(base) => format!("{base}{}/{what}", self.repository),
+            None => format!("{}{}/{what}", self.tls, self.repository),
+        }
+    }
+
+    /// Where HTTPS is not demanded, it is tried first all the same.
+    async fn find_base(&self) -> Result<Url, RequestError> {
+        let (tls, mut plain) = (self.tls.clone(), self.tls.clone());
+        plain.set_scheme("http").expect("one web scheme becomes another");
+        if !self.http.trust.allows_plain(&plain) {
+            return Ok(tls);
+        }
+        let error = match self.ping(&tls).await {
+            Ok(()) => return Ok(tls),
+            Err(error) => error,
+        };
+        match self.ping(&plain).await {
+            Ok(()) => Ok(plain),
+            // What a server of TLS does with plain HTTP says nothing new.
+            Err(RequestError::Status { .. } | RequestError::Connection(_)) => Err(error),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether a registry answers at all; most demand a login even for this.
+    async fn ping(&self, base: &Url) -> Result<(), RequestError> {
+        let counters = Counters::default();
+        let request = self.http.client(base)?.get(base.clone());
+        let response = self.http.exchange(request, &counters).await?;
+        // So says a server of TLS to plain HTTP.
+        if response.status() == StatusCode::BAD_REQUEST {
+            return self.http.successful(response, &counters).await.map(drop);
+        }
+        self.http.small_body(response, &counters).await;
+        Ok(())
+    }
+
+    /// Asks for an address of this registry, with a login where it wants one.
+    ///
+    /// The answer is a 200 or 206.
+    pub(super) async fn get(
+        &self,
+        url: &Url,
+        headers: &HeaderMap,
+        counters: &Counters,
+    ) -> Result<Response, RequestError> {
+        let mut secret = self.auth.header(&self.http).await?;
+        for _ in 0..LOGINS {
+            let response = self.http.get(url, headers, secret.clone(), counters).await?;
+            // What a storage server far away wants to know is not answered.
+            let ours = same_origin(url, response.url());
+            if response.status() != StatusCode::UNAUTHORIZED || !ours {
+                return self.http.successful(response, counters).await;
+            }
+            secret = Some(self.login(response, secret.as_ref(), counters).await?);
+        }
+        let response = self.http.get(url, headers, secret, counters).await?;
+        self.http.successful(response, counters).await
+    }
+
+    async fn login(
+        &self,
+        response: Response,
+        sent: Option<&HeaderValue>,
+        counters: &Counters,
+    ) -> Result<HeaderValue, RequestError> {
+        let secret = self.auth.challenged(&self.http, &response, sent).await?;
+        self.http.small_body(response, counters).await;
+        Ok(secret)
+    }
+}

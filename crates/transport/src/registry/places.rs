@@ -1,0 +1,104 @@
+//! The places of an image, and which of them has shown that it holds it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use storage_core::Link;
+
+use super::documents::{self, Document, Expected};
+use super::endpoint::{Endpoint, Ranges};
+use super::error::RegistryError;
+use super::http::Http;
+use super::trust::Trust;
+use crate::{DockerReference, Options, Retry};
+
+/// Mirrors and registry of one image.
+#[derive(Debug)]
+pub(super) struct Places {
+    endpoints: Vec<Arc<Endpoint>>,
+    /// Index of the one that gave the manifest.
+    preferred: AtomicUsize,
+    pub(super) retry: Retry,
+    pub(super) parallel: usize,
+}
+
+impl Places {
+    pub(super) fn new(
+        reference: &DockerReference,
+        options: &Options,
+    ) -> Result<Self, RegistryError> {
+        let insecure = options.endpoints.iter().filter(|endpoint| endpoint.insecure);
+        let hosts = insecure.filter_map(|endpoint| endpoint.location.split('/').next());
+        let hosts = hosts.chain(options.insecure_hosts.iter().map(String::as_str));
+        let http = Arc::new(Http::new(Trust::new(options.tls_verify, hosts), options.stall));
+        let name = reference.name();
+        let mut locations: Vec<_> =
+            options.endpoints.iter().map(|endpoint| endpoint.location.as_str()).collect();
+        if locations.is_empty() {
+            locations.push(&name);
+        }
+        let endpoints = locations
+            .into_iter()
+            .map(|location| Endpoint::new(location, http.clone(), options.credentials.clone()))
+            .map(|endpoint| endpoint.map(Arc::new))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            endpoints,
+            preferred: AtomicUsize::new(0),
+            retry: options.retry.clone(),
+            parallel: options.parallel.clamp(1, 8),
+        })
+    }
+
+    /// All of them: the preferred one, then the others as the caller ordered them.
+    pub(super) fn in_order(&self) -> Vec<Arc<Endpoint>> {
+        let preferred = self.preferred.load(Ordering::Relaxed);
+        let mut endpoints = self.endpoints.clone();
+        endpoints[..=preferred].rotate_right(1);
+        endpoints
+    }
+
+    /// The link to a blob of this size.
+    ///
+    /// Where only whole blobs can be had, a request of its own for a range costs a
+    /// whole stream, and the link says so.
+    pub(super) fn link(&self, size: u64) -> Link {
+        let endpoint = &self.endpoints[self.preferred.load(Ordering::Relaxed)];
+        let link = endpoint.meter.link(self.parallel);
+        if endpoint.ranges() != Ranges::Ignored {
+            return link;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+        let stream = Duration::try_from_secs_f64(size as f64 / link.bytes_per_second);
+        let round_trip = link.round_trip.saturating_add(stream.unwrap_or(Duration::MAX));
+        Link { round_trip, parallel: 1, ..link }
+    }
+
+    /// A document from the first place that gives the right one.
+    pub(super) async fn document(
+        &self,
+        what: &str,
+        expected: Expected,
+    ) -> Result<Document, RegistryError> {
+        let mut errors = Vec::new();
+        for endpoint in self.in_order() {
+            match documents::get(&endpoint, what, expected, &self.retry).await {
+                Ok(document) => {
+                    self.prefer(&endpoint);
+                    return Ok(document);
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "place failed");
+                    errors.push(error);
+                }
+            }
+        }
+        Err(RegistryError::of_places(errors))
+    }
+
+    fn prefer(&self, endpoint: &Arc<Endpoint>) {
+        let index = self.endpoints.iter().position(|other| Arc::ptr_eq(other, endpoint));
+        self.preferred.store(index.unwrap_or(0), Ordering::Relaxed);
+    }
+}

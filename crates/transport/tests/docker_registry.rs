@@ -1,0 +1,160 @@
+//! The registry that most registries are made of, as a judge of requests for ranges.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use storage_core::{Digest, RangeReader};
+use transport::{ImageSource, Options, Platform, Registry, media_type};
+
+const PROGRAM: &str = "docker-registry";
+
+fn main() -> std::process::ExitCode {
+    let missing = !on_path(PROGRAM);
+    let mut tests = vec![
+        Trial::test("an_image_is_resolved_and_its_ranges_are_right", ranges),
+        Trial::test("the_whole_blob_streams", whole),
+    ];
+    if missing {
+        let ignored = |test: Trial| test.with_ignored_flag(true).with_kind("no docker-registry");
+        tests = tests.into_iter().map(ignored).collect();
+    }
+    libtest_mimic::run(&Arguments::from_args(), tests).exit_code()
+}
+
+fn on_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
+}
+
+fn ranges() -> Result<(), Failed> {
+    let running = Running::start()?;
+    let registry = running.open()?;
+    let resolved = registry.resolve(&Platform::of_machine())?;
+    let [layer] = &resolved.layers[..] else { return Err("not one layer".into()) };
+    let source = registry.blob(&layer.digest, layer.size)?;
+    let ranges: Vec<_> = (0..200u64).map(|i| i * 5_000 + 1..i * 5_000 + 1 + i * 20).collect();
+    let mut got = vec![Vec::new(); ranges.len()];
+    for piece in source.fetch(ranges.clone()) {
+        let piece = piece?;
+        got[piece.range].extend_from_slice(&piece.bytes);
+    }
+    let mut bytes = 0;
+    for (range, got) in ranges.iter().zip(&got) {
+        let span = usize::try_from(range.start)?..usize::try_from(range.end)?;
+        assert!(*got == running.layer[span], "{range:?}");
+        bytes += range.end - range.start;
+    }
+    // One of the ranges is empty.
+    assert_eq!((source.usage().requests, source.usage().bytes), (199, bytes));
+    assert!(source.link().bytes_per_second > 0.0);
+    Ok(())
+}
+
+fn whole() -> Result<(), Failed> {
+    let running = Running::start()?;
+    let registry = running.open()?;
+    let resolved = registry.resolve(&Platform::of_machine())?;
+    let layer = &resolved.layers[0];
+    let source = registry.blob(&layer.digest, layer.size)?;
+    let mut got = Vec::new();
+    RangeReader::new(&*source, 0..layer.size).read_to_end(&mut got)?;
+    assert!(got == running.layer);
+    assert_eq!(source.usage().requests, 1);
+    Ok(())
+}
+
+/// A registry that holds one image, put into its store as files.
+struct Running {
+    child: Child,
+    host: String,
+    layer: Vec<u8>,
+    _root: tempfile::TempDir,
+}
+
+impl Running {
+    fn start() -> Result<Self, Failed> {
+        let root = tempfile::tempdir()?;
+        let layer: Vec<u8> = (0..1_100_000u32).flat_map(u32::to_le_bytes).step_by(3).collect();
+        fill(&root.path().join("docker/registry/v2"), &layer)?;
+        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let config = root.path().join("config.yml");
+        std::fs::write(
+            &config,
+            format!(
+                "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: '{address}'}}\n",
+                root.path().display(),
+            ),
+        )?;
+        let mut child = Command::new(PROGRAM)
+            .arg("serve")
+            .arg(&config)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let mut log = BufReader::new(child.stderr.take().expect("piped"));
+        let mut line = String::new();
+        while !line.contains("listening on") {
+            line.clear();
+            if log.read_line(&mut line)? == 0 {
+                return Err("the registry ended".into());
+            }
+        }
+        // Its log must be read on, or it would stop at a full pipe.
+        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+        Ok(Self { child, host: address.to_string(), layer, _root: root })
+    }
+
+    fn open(&self) -> Result<Registry, Failed> {
+        Ok(Registry::new(&format!("{}/app:v1", self.host).parse()?, &Options::default())?)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// Lays the store of the registry out by hand: blobs, and links to them.
+fn fill(root: &Path, layer: &[u8]) -> std::io::Result<()> {
+    let mut files: BTreeMap<PathBuf, Vec<u8>> = BTreeMap::new();
+    let repository = PathBuf::from("repositories/app");
+    let mut put = |bytes: &[u8], links: &[&str]| {
+        let digest = Digest::of(bytes);
+        let hex = digest.hex();
+        files.insert(format!("blobs/sha256/{}/{hex}/data", &hex[..2]).into(), bytes.into());
+        for link in links {
+            let link = repository.join(link.replace("HEX", &hex)).join("link");
+            files.insert(link, digest.to_string().into_bytes());
+        }
+        format!(r#""digest":"{digest}","size":{}"#, bytes.len())
+    };
+    let layer = put(layer, &["_layers/sha256/HEX"]);
+    let config = format!(r#"{{"rootfs":{{"diff_ids":["{}"]}}}}"#, Digest::of(b""));
+    let config = put(config.as_bytes(), &["_layers/sha256/HEX"]);
+    let manifest = format!(
+        r#"{{"schemaVersion":2,"mediaType":"{}","config":{{"mediaType":"{}",{config}}},"layers":[{{"mediaType":"{}",{layer}}}]}}"#,
+        media_type::OCI_MANIFEST,
+        media_type::OCI_CONFIG,
+        media_type::OCI_LAYER,
+    );
+    put(
+        manifest.as_bytes(),
+        &[
+            "_manifests/revisions/sha256/HEX",
+            "_manifests/tags/v1/current",
+            "_manifests/tags/v1/index/sha256/HEX",
+        ],
+    );
+    for (path, bytes) in files {
+        let path = root.join(path);
+        std::fs::create_dir_all(path.parent().expect("each has one"))?;
+        std::fs::write(path, bytes)?;
+    }
+    Ok(())
+}

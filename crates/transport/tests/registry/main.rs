@@ -1,0 +1,7 @@
+//! Images from a registry that misbehaves in one way after the other.
+
+mod auth;
+mod documents;
+mod image;
+mod ranges;
+mod server;

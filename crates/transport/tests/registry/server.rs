@@ -1,0 +1,177 @@
+//! An HTTP server that can do everything wrong.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+/// What a client sent.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Request {
+    pub(crate) method: String,
+    /// Path and query.
+    pub(crate) target: String,
+    /// By lower-case name.
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: String,
+}
+
+impl Request {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(String::as_str)
+    }
+
+    /// First and last byte of a closed range.
+    pub(crate) fn range(&self) -> Option<(usize, usize)> {
+        let (first, last) = self.header("range")?.strip_prefix("bytes=")?.split_once('-')?;
+        Some((first.parse().unwrap(), last.parse().expect("a closed range")))
+    }
+}
+
+/// What happens behind the body that is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Then {
+    /// The connection stays open for the next request.
+    Go,
+    /// The connection is closed.
+    Close,
+    /// Nothing, until the client closes the connection.
+    Hang,
+    /// Bytes without end.
+    Endless,
+}
+
+/// What the server sends.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+    pub(crate) then: Then,
+    /// The `Content-Length`; the length of the body unless it lies.
+    pub(crate) length: Option<usize>,
+}
+
+impl Answer {
+    pub(crate) fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
+        let body = body.into();
+        let length = Some(body.len());
+        Self { status, headers: Vec::new(), body, then: Then::Go, length }
+    }
+
+    pub(crate) fn header(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// Sends only the first bytes of what was promised.
+    pub(crate) fn cut(mut self, at: usize, then: Then) -> Self {
+        if self.body.len() > at {
+            self.body.truncate(at);
+            self.then = then;
+        }
+        self
+    }
+}
+
+/// A server on a port of its own; each connection has a thread.
+pub(crate) struct Server {
+    address: SocketAddr,
+    log: Arc<Mutex<Vec<Request>>>,
+    /// Gets a message whenever a connection with an endless body was closed.
+    pub(crate) closed: Mutex<std::sync::mpsc::Receiver<()>>,
+}
+
+impl Server {
+    pub(crate) fn start(handler: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let (sender, closed) = std::sync::mpsc::channel();
+        let (handler, requests) = (Arc::new(handler), log.clone());
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (handler, log, sender) = (handler.clone(), requests.clone(), sender.clone());
+                thread::spawn(move || serve(&stream.unwrap(), &*handler, &log, &sender));
+            }
+        });
+        Self { address, log, closed: Mutex::new(closed) }
+    }
+
+    /// `127.0.0.1:port`.
+    pub(crate) fn host(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// The requests so far whose target contains `part`.
+    pub(crate) fn requests(&self, part: &str) -> Vec<Request> {
+        let log = self.log.lock().unwrap();
+        log.iter().filter(|request| request.target.contains(part)).cloned().collect()
+    }
+}
+
+fn serve(
+    mut stream: &TcpStream,
+    handler: &dyn Fn(&Request) -> Answer,
+    log: &Mutex<Vec<Request>>,
+    closed: &std::sync::mpsc::Sender<()>,
+) {
+    while let Some(request) = read_request(stream) {
+        log.lock().unwrap().push(request.clone());
+        let answer = handler(&request);
+        if stream.write_all(&head(&answer)).is_err() || stream.write_all(&answer.body).is_err() {
+            return;
+        }
+        match answer.then {
+            Then::Go => {}
+            Then::Close => return,
+            Then::Hang => {
+                let _: usize = stream.read(&mut [0]).unwrap_or(0);
+                return;
+            }
+            Then::Endless => {
+                while stream.write_all(&[7; 4096]).is_ok() {}
+                let _: Result<(), _> = closed.send(());
+                return;
+            }
+        }
+    }
+}
+
+fn head(answer: &Answer) -> Vec<u8> {
+    let mut head = format!("HTTP/1.1 {} Status\r\n", answer.status);
+    for (name, value) in &answer.headers {
+        head.extend([name, ": ", value, "\r\n"]);
+    }
+    match answer.length {
+        Some(length) => head.extend(["Content-Length: ", &length.to_string(), "\r\n\r\n"]),
+        None => head.push_str("Connection: close\r\n\r\n"),
+    }
+    head.into()
+}
+
+/// None at the end of the connection, and for what is not HTTP: a greeting of TLS.
+fn read_request(mut stream: &TcpStream) -> Option<Request> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        if stream.read(&mut byte).ok()? == 0 || (head.is_empty() && !byte[0].is_ascii_uppercase()) {
+            return None;
+        }
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8(head).unwrap();
+    let mut lines = head.lines();
+    let mut first = lines.next()?.split(' ').map(str::to_owned);
+    let mut request =
+        Request { method: first.next()?, target: first.next()?, ..Request::default() };
+    for (name, value) in lines.filter_map(|line| line.split_once(':')) {
+        request.headers.insert(name.to_ascii_lowercase(), value.trim().into());
+    }
+    let length = request.header("content-length").map_or(0, |length| length.parse().unwrap());
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).ok()?;
+    request.body = String::from_utf8(body).unwrap();
+    Some(request)
+}

@@ -1,0 +1,52 @@
+//! Whole walks: the command, on real filesystems, with real images, judged by others' programs.
+//!
+//! `cargo xtask integration` prepares all that these need and runs them. Run
+//! without it, what cannot be had shows up as ignored, with the reason.
+#![expect(clippy::print_stderr, reason = "scenarios report figures to a person")]
+
+mod build_image;
+mod extents;
+mod forms;
+mod gc;
+mod kill;
+mod mount;
+mod needs;
+mod podman;
+mod pulls;
+mod records;
+mod small;
+mod store;
+mod trouble;
+mod world;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Trial};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let trials: Vec<Trial> = [
+        pulls::trials(),
+        forms::trials(),
+        podman::trials(),
+        gc::trials(),
+        extents::trials(),
+        mount::trials(),
+        kill::trials(),
+        trouble::trials(),
+        build_image::trials(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    world::clear();
+    if std::env::var_os("REFLAYER_ALL_ROLES").is_some() && conclusion.num_ignored > 0 {
+        eprintln!(
+            "{} scenarios were ignored, though all roles were to be had",
+            conclusion.num_ignored
+        );
+        return ExitCode::FAILURE;
+    }
+    conclusion.exit_code()
+}

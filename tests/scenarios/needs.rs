@@ -1,0 +1,40 @@
+//! What a scenario cannot do without.
+
+use std::fmt::Write as _;
+
+use anyhow::Result;
+use libtest_mimic::{Completion, Failed, Trial};
+use testkit::fs_role::{self, Filesystem};
+
+use crate::world;
+
+/// A scenario on the filesystem `name`; ignored, with the reason, where something is missing.
+pub(crate) fn on(
+    name: &'static str,
+    title: &str,
+    scenario: impl FnOnce(&Filesystem) -> Result<()> + Send + 'static,
+) -> Trial {
+    Trial::ignorable_test(format!("{title}::{name}"), move || {
+        let lacking = fs_role::missing(name).or_else(world::missing);
+        match (lacking, fs_role::named(name)) {
+            (None, Some(filesystem)) => scenario(&filesystem).map_err(|error| failed(&error))?,
+            (reason, _) => return Ok(Completion::ignored_with(reason.unwrap_or_default())),
+        }
+        Ok(Completion::Completed)
+    })
+}
+
+/// One scenario on each of the large filesystems.
+pub(crate) fn on_each(title: &str, scenario: fn(&Filesystem) -> Result<()>) -> Vec<Trial> {
+    fs_role::LARGE.into_iter().map(|name| on(name, title, scenario)).collect()
+}
+
+/// The whole chain of causes, one a line.
+fn failed(error: &anyhow::Error) -> Failed {
+    let mut text = String::new();
+    for cause in error.chain() {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{cause}");
+    }
+    text.into()
+}

@@ -1,0 +1,81 @@
+//! All that has to pass.
+
+use std::fs::File;
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use xshell::cmd;
+
+use crate::flags::Integration;
+use crate::say::step;
+use crate::{integration, layering, packages, workspace};
+
+pub(crate) fn run() -> Result<()> {
+    let start = Instant::now();
+    step("packages", || {
+        packages::ensure(packages::UNIT)?;
+        packages::ensure(packages::INTEGRATION)
+    })?;
+    // Mostly downloads: they go on beside the builds.
+    let peers = Background::start("peers")?;
+    let sh = workspace::shell()?;
+    step("format", || Ok(cmd!(sh, "cargo fmt --all --check").run()?))?;
+    step("layering", layering::run)?;
+    step("lints", || {
+        let lints = cmd!(sh, "cargo clippy --workspace --all-targets --locked -- -D warnings");
+        Ok(lints.run()?)
+    })?;
+    step("tests", || {
+        // The scenarios have their own step, with filesystems.
+        Ok(cmd!(sh, "cargo test --workspace --locked --exclude reflayer-tests").run()?)
+    })?;
+    step("docs", || {
+        let _flags = sh.push_env("RUSTDOCFLAGS", "-D warnings");
+        Ok(cmd!(sh, "cargo doc --workspace --no-deps --locked").run()?)
+    })?;
+    step("peers", || peers.finish())?;
+    let everything = Integration { fs: Vec::new(), threads: 2, filter: None };
+    step("integration", || integration::run(&everything))?;
+    eprintln!("=== ci: all passed in {:.0} s", start.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// A task of ours that runs beside this one; its output shows up if it fails.
+struct Background {
+    task: &'static str,
+    process: Child,
+    log: tempfile::NamedTempFile,
+}
+
+impl Background {
+    fn start(task: &'static str) -> Result<Self> {
+        let log = tempfile::NamedTempFile::new().context("make a log file")?;
+        let output = || -> Result<File> { log.reopen().context("open a log file") };
+        let process = Command::new(std::env::current_exe()?)
+            .arg(task)
+            .stdin(Stdio::null())
+            .stdout(output()?)
+            .stderr(output()?)
+            .spawn()
+            .with_context(|| format!("start {task}"))?;
+        Ok(Self { task, process, log })
+    }
+
+    fn finish(mut self) -> Result<()> {
+        let status = self.process.wait().context("wait")?;
+        if status.success() {
+            return Ok(());
+        }
+        let log = std::fs::read(self.log.path()).context("read the log")?;
+        bail!("{}: {status}\n{}", self.task, String::from_utf8_lossy(&log))
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        // Another step failed. What the task was making is made anew next time.
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
