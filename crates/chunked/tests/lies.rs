@@ -39,7 +39,8 @@ fn text(error: &dyn std::error::Error) -> String {
 
 #[test]
 fn a_toc_that_contradicts_the_tar_is_a_lie() {
-    let edits: [(&str, &str, fn(&mut Value)); 19] = [
+    type Edit = fn(&mut Value);
+    let edits: [(&str, &str, Edit); 19] = [
         ("mode", "mode", |e| e[1]["mode"] = 0o4755.into()),
         ("owner", "owner", |e| e[1]["uid"] = 0.into()),
         ("group", "owner", |e| e[1]["gid"] = 7.into()),

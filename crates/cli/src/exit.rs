@@ -16,13 +16,16 @@ pub(crate) const IN_USE: u8 = 5;
 /// The code for an error.
 pub(crate) fn of(error: &anyhow::Error) -> u8 {
     use reflayer::{LookupError, RemoveError};
+    use transport::{ReferenceError, TransportError};
     let in_use =
         |e: &RemoveError| matches!(e, RemoveError::InUse { .. } | RemoveError::Mounted { .. });
     if crate::report::has::<RemoveError>(error, in_use) {
         IN_USE
-    } else if crate::report::has::<LookupError>(error, |e| matches!(e, LookupError::NotFound(_))) {
+    } else if crate::report::has::<LookupError>(error, |e| matches!(e, LookupError::NotFound(_)))
+        || crate::report::has::<TransportError>(error, TransportError::is_not_found)
+    {
         NOT_FOUND
-    } else if crate::report::has::<transport::ReferenceError>(error, |_| true) {
+    } else if crate::report::has::<ReferenceError>(error, |_| true) {
         USAGE
     } else {
         FAILURE

@@ -2,7 +2,8 @@
 
 use std::fs::File;
 use std::io::{self, BufReader};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use chunked::{Candidate, DedupMap, Sources, Wanted};
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
@@ -31,8 +32,9 @@ impl Store {
         if wanted.is_empty() {
             return Candidates { map, layers };
         }
-        for (id, toc) in self.tocs() {
+        for id in self.layers_with_toc() {
             let Ok(source) = u32::try_from(layers.len()) else { break };
+            let Ok(Some(toc)) = self.layers.peek_big_data(&id, TOC_KEY) else { continue };
             if let Err(error) =
                 chunked::read_candidates(BufReader::new(toc), wanted, source, &mut map)
             {
@@ -43,17 +45,18 @@ impl Store {
         Candidates { map, layers }
     }
 
-    /// The open TOCs of all layers that have one; the lock is held only to open them.
-    fn tocs(&self) -> Vec<(LayerId, File)> {
+    /// The layers that keep their TOC, the newest first.
+    fn layers_with_toc(&self) -> Vec<LayerId> {
         let Ok(layers) = self.layers.read() else { return Vec::new() };
-        let with_toc = layers.records().iter().filter(|record| !record.is_incomplete());
-        let open = |id: &LayerId| layers.open_big_data(id, TOC_KEY).ok().flatten();
-        with_toc.filter_map(|record| Some((record.id.clone(), open(&record.id)?))).collect()
+        let with_toc = layers.records().iter().rev().filter(|record| {
+            !record.is_incomplete() && record.big_data_names.iter().any(|key| key == TOC_KEY)
+        });
+        with_toc.map(|record| record.id.clone()).collect()
     }
 
     /// Opens the files that candidates name.
     pub(crate) fn sources<'a>(&'a self, candidates: &'a Candidates) -> LayerSources<'a> {
-        LayerSources { store: self, layers: &candidates.layers }
+        LayerSources { store: self, layers: &candidates.layers, last: Mutex::default() }
     }
 }
 
@@ -62,13 +65,29 @@ impl Store {
 pub(crate) struct LayerSources<'a> {
     store: &'a Store,
     layers: &'a [LayerId],
+    /// The tree that was opened last: neighbours in a layer mostly come from one other layer.
+    last: Mutex<Option<(u32, Arc<OwnedFd>)>>,
+}
+
+impl LayerSources<'_> {
+    fn diff(&self, source: u32) -> io::Result<Arc<OwnedFd>> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((number, diff)) = &*last
+            && *number == source
+        {
+            return Ok(diff.clone());
+        }
+        let layer = usize::try_from(source).ok().and_then(|number| self.layers.get(number));
+        let layer = layer.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+        let diff = Arc::new(self.store.driver.diff(layer).map_err(|error| error.source)?);
+        *last = Some((source, diff.clone()));
+        Ok(diff)
+    }
 }
 
 impl Sources for LayerSources<'_> {
     fn open(&self, candidate: &Candidate) -> io::Result<File> {
-        let unknown = || io::Error::from(io::ErrorKind::NotFound);
-        let layer = usize::try_from(candidate.source).ok().and_then(|i| self.layers.get(i));
-        let diff = self.store.driver.diff(layer.ok_or_else(unknown)?).map_err(|e| e.source)?;
+        let diff = self.diff(candidate.source)?;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         let path = candidate.path.as_path();

@@ -315,6 +315,34 @@ mod tests {
     }
 
     #[test]
+    fn who_may_only_read_gets_a_shared_lock() {
+        let (keep, dir) = directory();
+        std::fs::write(keep.path().join("lock"), "token").unwrap();
+        let read_only = std::os::unix::fs::PermissionsExt::from_mode(0o444);
+        std::fs::set_permissions(keep.path().join("lock"), read_only).unwrap();
+        let root = rustix::process::geteuid().is_root();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                if root {
+                    // For this thread only.
+                    let path = keep.path();
+                    let all = std::os::unix::fs::PermissionsExt::from_mode(0o555);
+                    std::fs::set_permissions(path, all).unwrap();
+                    let nobody = rustix::process::Uid::from_raw(65534);
+                    rustix::thread::set_thread_res_uid(nobody, nobody, nobody).unwrap();
+                }
+                let lock = Lock::shared(&dir, "lock").unwrap();
+                assert_eq!(lock.token().unwrap(), Token(b"token".to_vec()));
+                let refused = Lock::exclusive(&dir, "lock").unwrap_err();
+                assert_eq!(refused.kind(), std::io::ErrorKind::PermissionDenied);
+            });
+        });
+        if root {
+            assert!(Lock::try_exclusive(&dir, "lock").unwrap().is_some());
+        }
+    }
+
+    #[test]
     fn nothing_is_created_where_a_lock_must_exist() {
         let (keep, dir) = directory();
         assert!(Lock::shared_existing(&dir, "lock").unwrap().is_none());

@@ -266,3 +266,31 @@ fn a_directory_swapped_for_a_link_leads_nowhere() {
     remove_tree(canary.place().as_fd(), b"tree").unwrap();
     assert_eq!(canary.state()[..6], before[..6]);
 }
+
+#[test]
+fn a_file_swapped_for_a_link_is_not_followed() {
+    let canary = Canary::new();
+    let tree = canary.tree();
+    let mut writer = TreeWriter::new(tree.as_fd(), support::options());
+    add(&mut writer, &file("f", 0)).unwrap();
+    symlinkat(canary.0.path("file"), &tree, "other").unwrap();
+    let path = LayerPath::parse(b"f").unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                renameat_with(&tree, "f", &tree, "other", RenameFlags::EXCHANGE).unwrap();
+            }
+        });
+        let _stop = Stop(&done);
+        let mut reader = TreeReader::new(tree.as_fd());
+        let mut opened = 0;
+        for _ in 0..20_000 {
+            if let Ok(file) = reader.open(&path) {
+                assert_eq!(file.metadata().unwrap().len(), 0, "not the file outside");
+                opened += 1;
+            }
+        }
+        assert!(opened > 0);
+    });
+}

@@ -126,17 +126,16 @@ impl<'a, 't, 'd> Files<'a, 't, 'd> {
         let chunk = file.chunk(part.chunk);
         let path = file.path();
         let output = self.outputs.get(part.file, self.tree)?;
-        let mut streaming = match self.streaming.take() {
-            Some(streaming) => streaming,
-            None => {
-                let decoder = match self.idle.take() {
-                    Some(decoder) => decoder,
-                    None => StreamDecoder::new().map_err(|e| decode_error(file, part, e))?,
-                };
-                let in_order = output.assembly.begins(part.chunk);
-                let hasher = chunk.digest.map(|_| Hasher::new());
-                Streaming { lane, decoder, decoded: 0, hasher, in_order }
-            }
+        let mut streaming = if let Some(streaming) = self.streaming.take() {
+            streaming
+        } else {
+            let decoder = match self.idle.take() {
+                Some(decoder) => decoder,
+                None => StreamDecoder::new().map_err(|e| decode_error(file, part, e))?,
+            };
+            let in_order = output.assembly.begins(part.chunk);
+            let hasher = chunk.digest.map(|_| Hasher::new());
+            Streaming { lane, decoder, decoded: 0, hasher, in_order }
         };
         let Streaming { decoder, decoded, hasher, in_order, .. } = &mut streaming;
         decoder

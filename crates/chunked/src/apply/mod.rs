@@ -107,7 +107,7 @@ impl PinnedPlan<'_, '_> {
         let files = Files::new(toc, &mut tree, prover, report);
         let report = Work::new(&parts, &ranges, files, scratch).take_all(pieces)?;
         for link in links {
-            tree.make(&toc.entry(link as usize))?;
+            tree.make(&toc.entry(link))?;
         }
         let tree = tree.finish()?;
         Ok(Applied { uid_set: toc.uid_set(), gid_set: toc.gid_set(), report, tree })

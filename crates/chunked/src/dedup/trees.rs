@@ -35,6 +35,10 @@ impl LocalTrees {
     /// # Errors
     ///
     /// Those of [`read_candidates`].
+    ///
+    /// # Panics
+    ///
+    /// If there are 2^32 directories already, which no process can have open.
     pub fn add(
         &mut self,
         tree: impl Into<OwnedFd>,

@@ -30,7 +30,7 @@ pub struct PinnedPlan<'t, 'd> {
     pub(crate) parts: Vec<Part>,
     /// Numbers of the entries that are hard links: made last, since their
     /// targets may have to be fetched.
-    pub(crate) links: Vec<u32>,
+    pub(crate) links: Vec<usize>,
     pub(crate) ranges: OnceLock<Vec<Range<u64>>>,
     pub(crate) report: LayerBytes,
 }
@@ -83,7 +83,7 @@ impl<'t> Plan<'t> {
         let mut report = LayerBytes { fetched: self.toc.received(), ..LayerBytes::default() };
         for index in 0..self.toc.len() {
             if self.toc.is_hard_link(index) {
-                links.push(u32::try_from(index).expect("a TOC has less than 2^32 entries"));
+                links.push(index);
                 continue;
             }
             let Some(file) = self.toc.file(index) else {

@@ -65,18 +65,14 @@ impl<'p> WholeFiles<'p> {
                 report.shared += file.size();
                 return Ok(true);
             }
-            match self.fill(&source, &new, file)? {
-                Ok(taken) => {
-                    tree.complete(new, &entry)?;
-                    report.reused_files += file.size();
-                    report.shared += if taken == Taken::Shared { file.size() } else { 0 };
-                    return Ok(true);
-                }
-                Err(Useless) => {
-                    tracing::debug!(?candidate, path = %file.path(), "candidate is of no use");
-                    target = Some(new);
-                }
+            if let Ok(taken) = self.fill(&source, &new, file)? {
+                tree.complete(new, &entry)?;
+                report.reused_files += file.size();
+                report.shared += if taken == Taken::Shared { file.size() } else { 0 };
+                return Ok(true);
             }
+            tracing::debug!(?candidate, path = %file.path(), "candidate is of no use");
+            target = Some(new);
         }
         Ok(false)
     }

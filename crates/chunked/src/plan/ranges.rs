@@ -62,7 +62,8 @@ pub(crate) fn ranges_for(parts: &[Part], link: &Link) -> Vec<Range<u64>> {
     let cost = Cost::of(link);
     let frugal = merge(parts, cost.gap, true);
     let (Some(first), Some(last)) = (parts.first(), parts.last()) else { return frugal };
-    if cost.seconds(&frugal) <= cost.seconds(&[first.start..last.end]) {
+    let stream = first.start..last.end;
+    if cost.seconds(&frugal) <= cost.seconds(std::slice::from_ref(&stream)) {
         return frugal;
     }
     merge(parts, cost.gap, false)
@@ -109,9 +110,10 @@ fn merge(parts: &[Part], gap: u64, frugal: bool) -> Vec<Range<u64>> {
     }
     let mut merged = Vec::new();
     for stretch in runs.chunk_by(|a, b| b.start - a.end <= gap) {
-        match frugal {
-            true => bridge(stretch, &mut merged),
-            false => merged.push(stretch[0].start..stretch[stretch.len() - 1].end),
+        if frugal {
+            bridge(stretch, &mut merged);
+        } else {
+            merged.push(stretch[0].start..stretch[stretch.len() - 1].end);
         }
     }
     merged
@@ -251,9 +253,12 @@ mod tests {
             prop_assume!(!parts.is_empty());
             let link = link(trip, rate, parallel);
             let cost = Cost::of(&link);
-            let all = [parts[0].start..parts[parts.len() - 1].end];
+            let all = parts[0].start..parts[parts.len() - 1].end;
             let ranges = ranges_for(&parts, &link);
-            prop_assert!(cost.seconds(&ranges) <= cost.seconds(&all) * 1.001 + parts.len() as f64 * 512.0 * cost.per_byte);
+            // Gaps that are always bridged may cost more than the request.
+            let free = 512.0 * f64::from(u32::try_from(parts.len()).unwrap()) * cost.per_byte;
+            let stream = cost.seconds(std::slice::from_ref(&all)) * 1.001;
+            prop_assert!(cost.seconds(&ranges) <= stream + free);
         }
 
         #[test]

@@ -107,9 +107,10 @@ impl<'t> Plan<'t> {
                 summary.missing.add(file);
             }
             for chunk in file.chunks() {
-                match chunk.hole {
-                    true => summary.holes += chunk.size,
-                    false => summary.compressed += chunk.end - chunk.offset,
+                if chunk.hole {
+                    summary.holes += chunk.size;
+                } else {
+                    summary.compressed += chunk.end - chunk.offset;
                 }
             }
         }

@@ -150,8 +150,8 @@ impl Builder {
         let last = self.toc.chunks[file.first_chunk as usize..].last();
         let last = last.ok_or(EntryProblem::Tiling)?;
         // The frame of data has at least one byte; a hole may do without one.
-        let least = if last.hole { last.offset } else { last.offset + 1 };
-        if text.offset < least || text.offset > file.end {
+        let after = if last.hole { last.offset } else { last.offset + 1 };
+        if text.offset < after || text.offset > file.end {
             return Err(EntryProblem::Place);
         }
         self.push_chunk_row(text, text.offset)

@@ -321,3 +321,25 @@ impl<W: Write> Read for Decoded<'_, '_, W> {
         Ok(n)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use storage_core::BytesSource;
+
+    use super::*;
+
+    #[test]
+    fn what_comes_out_is_limited_by_what_goes_in() {
+        let limits = Limits::default();
+        let source = BytesSource::new(vec![0; 1000]);
+        let payload = |length, uncompressed| {
+            let span = Span { offset: 1, length, uncompressed };
+            Payload::new("TOC", span, limits.toc, &limits, &source).map(|payload| payload.limit)
+        };
+        assert_eq!(payload(999, 1).unwrap(), Limits::EXPANSION_FREE + 999_000);
+        for (length, uncompressed) in [(1000, 1), (0, 1), (u64::MAX, 1)] {
+            assert!(matches!(payload(length, uncompressed), Err(ScanError::Place { .. })));
+        }
+        assert!(matches!(payload(1, (1 << 30) + 1), Err(ScanError::TooLarge { .. })));
+    }
+}

@@ -217,8 +217,7 @@ fn rows_are_small() {
 
 #[test]
 fn limits_hold() {
-    let mut limits = Limits::default();
-    limits.entries = 2;
+    let limits = Limits { entries: 2, ..Limits::default() };
     let entries =
         r#"{"type":"dir","name":"a"},{"type":"dir","name":"b"},{"type":"dir","name":"c"}"#;
     let json = format!(r#"{{"entries":[{entries}]}}"#);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use chunked::{Plan, Prover, Scanned, TocLocation, Wanted};
 use crossbeam::channel::unbounded;
 use overlay_driver::{FilledLayer, StagedLayer};
-use rustix::fs::fstat;
+use rustix::fs::{Timespec, Timestamps, fstat, futimens};
 use storage_core::{FsError, FsResultExt as _, RangeSource};
 use transport::ImageSource;
 use tree::{TreeOptions, TreeReport};
@@ -232,9 +232,14 @@ fn fill(
     wanted: &WantedLayer,
     root_entry: bool,
 ) -> Result<FilledLayer, FsError> {
+    let root = staged.dirs().dest;
     if root_entry {
-        let root = fstat(staged.dirs().dest).during("look at", "the root of the layer")?;
-        staged.set_root_mode(root.st_mode);
+        let mode = fstat(root).during("look at", "the root of the layer")?.st_mode;
+        staged.set_root_mode(mode);
+    } else {
+        let epoch = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let times = Timestamps { last_access: epoch, last_modification: epoch };
+        futimens(root, &times).during("set times of", "the root of the layer")?;
     }
     staged.set_place(&wanted.id, wanted.parent.as_ref());
     staged.finish()

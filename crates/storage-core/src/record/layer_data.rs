@@ -35,6 +35,18 @@ impl LayerStore {
             None => Ok(0),
         }
     }
+
+    /// Opens a big data item of a layer without any lock; `None` if there is none.
+    ///
+    /// For what is useful but not needed: the layer may be removed at any moment,
+    /// and what was opened stays readable then.
+    ///
+    /// # Errors
+    ///
+    /// If the key cannot be a file name, or the file cannot be opened.
+    pub fn peek_big_data(&self, id: &LayerId, key: &str) -> Result<Option<File>, RecordError> {
+        big_data::open(self.place(), id.as_str(), key)
+    }
 }
 
 impl Layers<'_> {
