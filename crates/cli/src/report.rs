@@ -98,7 +98,9 @@ pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) {
         println!("{}", padded.collect::<Vec<_>>().join("  ").trim_end());
     };
     line(&head.iter().map(|&cell| cell.to_owned()).collect::<Vec<_>>());
-    rows.iter().for_each(|row| line(row));
+    for row in rows {
+        line(row);
+    }
 }
 
 /// Whether an error or one of its causes is of a kind.

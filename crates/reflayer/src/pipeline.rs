@@ -83,7 +83,7 @@ mod tests {
         }
         let (sender, mut reader) = channel();
         std::thread::scope(|scope| {
-            scope.spawn(move || pump(&[1u8; 1_000_000][..], &sender, |_| {}));
+            scope.spawn(move || pump(&vec![1; 1_000_000][..], &sender, |_| {}));
             let mut all = Vec::new();
             reader.read_to_end(&mut all).unwrap();
             assert_eq!(all, vec![1; 1_000_000]);

@@ -9,19 +9,13 @@ use crate::report::LayerWay;
 /// Every method has an empty default, so that `&()` follows nothing.
 pub trait Progress: Sync {
     /// The image is known: the digests and lengths of its layers' blobs, base first.
-    fn layers(&self, layers: &[(BlobDigest, u64)]) {
-        drop(layers);
-    }
+    fn layers(&self, _layers: &[(BlobDigest, u64)]) {}
 
     /// Bytes of layer `index` received so far, of `expected` that are thought to be needed.
-    fn fetched(&self, index: usize, bytes: u64, expected: u64) {
-        let _: (usize, u64, u64) = (index, bytes, expected);
-    }
+    fn fetched(&self, _index: usize, _bytes: u64, _expected: u64) {}
 
     /// Layer `index` is complete and proved, or was there before.
-    fn done(&self, index: usize, way: LayerWay) {
-        let _: (usize, LayerWay) = (index, way);
-    }
+    fn done(&self, _index: usize, _way: LayerWay) {}
 }
 
 impl Progress for () {}

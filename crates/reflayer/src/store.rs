@@ -16,7 +16,6 @@ use tree::Privileges;
 /// storage, layers, images, containers.
 #[derive(Debug)]
 pub struct Store {
-    pub(crate) root: OwnedFd,
     pub(crate) run_root: OwnedFd,
     pub(crate) root_path: PathBuf,
     pub(crate) driver: Driver,
@@ -64,7 +63,6 @@ impl Store {
             images: ImageStore::open(&root)?,
             containers: ContainerStore::open(&root)?,
             privileges: Privileges::of_process(),
-            root,
             run_root,
             root_path,
         })

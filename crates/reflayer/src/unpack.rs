@@ -84,23 +84,23 @@ pub(crate) fn unpack(
         Verified::new(RangeReader::new(blob, 0..layer.size), *layer.digest.digest(), layer.size);
     let compression = layer.compression;
     let (decoded, to_hash) = channel();
-    let (hashed, to_unpack) = channel();
+    let (checked, to_unpack) = channel();
     std::thread::scope(|scope| {
         scope.spawn(move || match decompress(raw, compression) {
             Ok(stream) => pump(stream, &decoded, |_| {}),
             Err(error) => drop(decoded.send(Err(error))),
         });
-        let hasher = scope.spawn(move || {
-            let mut hasher = Hasher::new();
+        let tar = scope.spawn(move || {
+            let mut hash = Hasher::new();
             let mut size = 0;
-            pump(to_hash, &hashed, |block| {
-                hasher.update(block);
+            pump(to_hash, &checked, |block| {
+                hash.update(block);
                 size += block.len() as u64;
             });
-            (DiffId::from(hasher.finish()), size)
+            (DiffId::from(hash.finish()), size)
         });
         let unpacked = unpack_tar(to_unpack, dirs, privileges);
-        let (actual, diff_size) = hasher.join().expect("hashing does not panic");
+        let (actual, diff_size) = tar.join().expect("hashing does not panic");
         let unpacked = unpacked?;
         if actual != layer.diff_id {
             return Err(UnpackError::DiffId { expected: layer.diff_id, actual });

@@ -283,7 +283,7 @@ proptest! {
                     r#"{{"type":"reg","name":"a","size":{total},"digest":"{digest}","endOffset":{end},{rest}}}"#
                 );
             } else {
-                entries += &format!(",{}", chunk("a", &rest));
+                write!(entries, ",{}", chunk("a", &rest)).unwrap();
             }
             at += size;
             place += frame;

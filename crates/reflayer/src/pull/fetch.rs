@@ -4,11 +4,11 @@ use std::io::Write as _;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
-use chunked::{Plan, Prover, Scanned, TocLocation, Wanted};
+use chunked::{Plan, Prover, Reuse, Scanned, TocLocation, Wanted};
 use crossbeam::channel::unbounded;
 use overlay_driver::{FilledLayer, StagedLayer};
 use rustix::fs::{Timespec, Timestamps, fstat, futimens};
-use storage_core::{FsError, FsResultExt as _, RangeSource};
+use storage_core::{FsError, FsResultExt as _, RangeSource, TocDigest};
 use transport::ImageSource;
 use tree::{TreeOptions, TreeReport};
 
@@ -30,10 +30,17 @@ struct Prepared {
 }
 
 enum Way {
-    /// By its TOC, which was read and agrees with the tar-split.
-    Toc { staged: StagedLayer, scanned: Box<Scanned>, location: TocLocation },
+    /// By its TOC.
+    Toc(Box<TocLayer>),
     /// Whole, for this reason.
-    Whole { reason: String },
+    Whole(String),
+}
+
+/// A layer whose TOC was read and agrees with the tar-split.
+struct TocLayer {
+    staged: StagedLayer,
+    scanned: Scanned,
+    digest: TocDigest,
 }
 
 impl Store {
@@ -62,8 +69,8 @@ impl Store {
         }
         let mut digests = Wanted::default();
         for layer in &ready {
-            if let Way::Toc { scanned, .. } = &layer.way {
-                digests.extend(&scanned.toc);
+            if let Way::Toc(layer) = &layer.way {
+                digests.extend(&layer.scanned.toc);
             }
         }
         let candidates = self.candidates(&digests);
@@ -88,36 +95,22 @@ impl Store {
     ) -> Result<Prepared, LayerError> {
         let blob = source.blob(&wanted.blob.digest, wanted.blob.size)?;
         let blob: Arc<dyn RangeSource> = Arc::new(Watched::new(blob, progress.clone(), index));
-        let way = match self.toc_location(wanted, options) {
-            Err(reason) => Way::Whole { reason },
+        let way = match toc_location(wanted, options) {
+            Err(reason) => Way::Whole(reason),
             Ok(location) => {
                 let staged = self.driver.stage()?;
                 let limits = chunked::Limits::default();
                 match chunked::scan(&*blob, &location, staged.dirs(), &limits) {
-                    Ok(scanned) => Way::Toc { staged, scanned: Box::new(scanned), location },
-                    Err(error) if error.is_lie_of_the_toc() => Way::Whole { reason: chain(&error) },
+                    Ok(scanned) => {
+                        let digest = location.toc_digest;
+                        Way::Toc(Box::new(TocLayer { staged, scanned, digest }))
+                    }
+                    Err(error) if error.is_lie_of_the_toc() => Way::Whole(chain(&error)),
                     Err(error) => return Err(error.into()),
                 }
             }
         };
         Ok(Prepared { index, blob, way })
-    }
-
-    /// Where the layer's TOC is, or why none is used.
-    fn toc_location(
-        &self,
-        wanted: &WantedLayer,
-        options: &PullOptions,
-    ) -> Result<TocLocation, String> {
-        if options.full {
-            return Err("asked for".into());
-        }
-        let annotations = wanted.blob.annotations.iter().map(|(k, v)| (k.as_str(), v.as_str()));
-        match TocLocation::from_annotations(annotations) {
-            Ok(Some(location)) => Ok(location),
-            Ok(None) => Err("the layer has no TOC".into()),
-            Err(error) => Err(chain(&error)),
-        }
     }
 
     fn bring(
@@ -129,37 +122,33 @@ impl Store {
     ) -> Result<FetchedLayer, LayerError> {
         let blob = &*prepared.blob;
         let reason = match prepared.way {
-            Way::Whole { reason } => reason,
-            Way::Toc { staged, scanned, location } => {
-                match self.by_toc(blob, staged, &scanned, &location, wanted, candidates, options) {
-                    Err(error) if error.is_lie_of_the_toc() => chain(&error),
-                    other => return other,
-                }
-            }
+            Way::Whole(reason) => reason,
+            Way::Toc(layer) => match self.by_toc(blob, *layer, wanted, candidates, options.reuse) {
+                Err(error) if error.is_lie_of_the_toc() => chain(&error),
+                other => return other,
+            },
         };
         tracing::info!(layer = %wanted.blob.digest, reason, "taking the whole blob");
         self.whole(blob, wanted, reason)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "each is one thing that a layer is made from")]
     fn by_toc(
         &self,
         blob: &dyn RangeSource,
-        staged: StagedLayer,
-        scanned: &Scanned,
-        location: &TocLocation,
+        layer: TocLayer,
         wanted: &WantedLayer,
         candidates: &Candidates,
-        options: &PullOptions,
+        reuse: Reuse,
     ) -> Result<FetchedLayer, LayerError> {
+        let TocLayer { staged, scanned, digest } = layer;
         let sources = self.sources(candidates);
         let dirs = staged.dirs();
-        let prover = Prover::start(dirs, wanted.blob.diff_id)?;
-        let plan = Plan::new(&scanned.toc, &candidates.map, options.reuse);
-        let pinned = plan.pin(&sources, dirs, TreeOptions::new(self.privileges), &prover)?;
+        let proof = Prover::start(dirs, wanted.blob.diff_id)?;
+        let plan = Plan::new(&scanned.toc, &candidates.map, reuse);
+        let pinned = plan.pin(&sources, dirs, TreeOptions::new(self.privileges), &proof)?;
         let pieces = blob.fetch(pinned.missing(&blob.link()));
-        let applied = pinned.apply(pieces, &prover)?;
-        let proved = prover.finish(applied)?;
+        let applied = pinned.apply(pieces, &proof)?;
+        let proved = proof.finish(applied)?;
         let counts = ByteCounts {
             fetched: blob.usage().bytes,
             reused_files: proved.report.reused_files,
@@ -173,7 +162,7 @@ impl Store {
         report.notes = notes(&proved.tree);
         write_format(staged.dirs().aside)?;
         let facts = LayerFacts {
-            origin: Origin::Toc(location.toc_digest),
+            origin: Origin::Toc(digest),
             diff_size: proved.diff_size,
             uids: proved.uid_set.iter().copied().collect(),
             gids: proved.gid_set.iter().copied().collect(),
@@ -217,6 +206,19 @@ impl Store {
         };
         let layer = fill(staged, wanted, unpacked.tree.root_entry)?;
         Ok(FetchedLayer { layer, facts, report })
+    }
+}
+
+/// Where the layer's TOC is, or why none is used.
+fn toc_location(wanted: &WantedLayer, options: &PullOptions) -> Result<TocLocation, String> {
+    if options.full {
+        return Err("asked for".into());
+    }
+    let annotations = wanted.blob.annotations.iter().map(|(k, v)| (k.as_str(), v.as_str()));
+    match TocLocation::from_annotations(annotations) {
+        Ok(Some(location)) => Ok(location),
+        Ok(None) => Err("the layer has no TOC".into()),
+        Err(error) => Err(chain(&error)),
     }
 }
 

@@ -40,7 +40,8 @@ impl PullMark {
 
 impl Drop for PullMark {
     fn drop(&mut self) {
-        drop(unlinkat(&self.directory, &self.name, AtFlags::empty()));
+        // Best effort: a name without a lock is removed by whoever asks after it.
+        let _gone = unlinkat(&self.directory, &self.name, AtFlags::empty());
         drop(self.lock.take());
     }
 }
@@ -62,7 +63,7 @@ pub(crate) fn pull_is_alive(run_root: impl AsFd, name: &str) -> Result<bool, FsE
     }
     let dead = Lock::try_exclusive(&directory, name)?;
     if dead.is_some() {
-        drop(unlinkat(&directory, name, AtFlags::empty()));
+        let _gone = unlinkat(&directory, name, AtFlags::empty());
     }
     Ok(dead.is_none())
 }

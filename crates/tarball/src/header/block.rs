@@ -75,14 +75,18 @@ impl<'a> Block<'a> {
 
     /// Old writers summed signed bytes, so both sums are good.
     pub(super) fn verify_checksum(&self, offset: u64) -> Result<(), TarError> {
-        let error = TarError::Checksum { offset };
-        let Some(recorded) = number::octal(&self.header.as_old().cksum) else { return Err(error) };
-        // At most 512 * 255.
-        let unsigned = self.header.compute_checksum().cast_signed();
-        let summed = self.bytes()[..148].iter().chain(&self.bytes()[156..]);
-        let negative = summed.filter(|&&byte| byte >= 0x80).count();
-        let signed = unsigned - 256 * i64::try_from(negative).expect("at most 504");
-        if recorded == unsigned || recorded == signed { Ok(()) } else { Err(error) }
+        let recorded = number::octal(&self.header.as_old().cksum);
+        let (before, after) = (&self.bytes()[..148], &self.bytes()[156..]);
+        // The field itself counts as eight spaces.
+        let sum = |of: fn(u8) -> i32| {
+            let spaces = 8 * i32::from(b' ');
+            let bytes: i32 = before.iter().chain(after).map(|&byte| of(byte)).sum();
+            Some(i64::from(spaces + bytes))
+        };
+        if recorded == sum(i32::from) || recorded == sum(|byte| byte.cast_signed().into()) {
+            return Ok(());
+        }
+        Err(TarError::Checksum { offset })
     }
 
     pub(super) fn flag(&self) -> u8 {

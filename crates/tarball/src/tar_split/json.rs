@@ -1,4 +1,65 @@
-//! Strings as Go's `encoding/json` writes them.
+//! The JSON of one segment: read, and strings as Go's `encoding/json` writes them.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Deref;
+
+use serde::de::{Deserialize, Deserializer, Error, Visitor};
+
+/// A line as it is written; absent fields and `null` are empty.
+#[derive(Debug, serde::Deserialize)]
+pub(super) struct Line<'a> {
+    pub(super) r#type: u64,
+    #[serde(borrow, default)]
+    pub(super) name: Text<'a>,
+    #[serde(borrow, default)]
+    pub(super) name_raw: Text<'a>,
+    #[serde(default)]
+    pub(super) size: i64,
+    #[serde(borrow, default)]
+    pub(super) payload: Text<'a>,
+    pub(super) position: u64,
+}
+
+/// A string that is borrowed from the line unless it has escapes.
+#[derive(Debug, Default)]
+pub(super) struct Text<'a>(Cow<'a, str>);
+
+impl Deref for Text<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Borrowing;
+
+        impl<'de> Visitor<'de> for Borrowing {
+            type Value = Text<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string or null")
+            }
+
+            fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Owned(text.to_owned())))
+            }
+
+            fn visit_unit<E: Error>(self) -> Result<Text<'de>, E> {
+                Ok(Text::default())
+            }
+        }
+
+        deserializer.deserialize_any(Borrowing)
+    }
+}
 
 /// Appends a quoted string.
 ///

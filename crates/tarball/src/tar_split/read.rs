@@ -4,8 +4,8 @@ use std::io::{self, BufRead, Read};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
 
+use super::json::{Line, Text};
 use super::names::Names;
 use crate::{SplitLimits, TarError};
 
@@ -120,20 +120,6 @@ pub struct TarSplitReader<B: BufRead> {
     over: bool,
 }
 
-#[derive(Deserialize)]
-struct Line {
-    r#type: u64,
-    #[serde(default)]
-    name: Option<String>,
-    #[serde(default)]
-    name_raw: Option<String>,
-    #[serde(default)]
-    size: i64,
-    #[serde(default)]
-    payload: Option<String>,
-    position: u64,
-}
-
 impl<B: BufRead> TarSplitReader<B> {
     /// Of an uncompressed tar-split.
     pub fn new(input: B, limits: SplitLimits) -> Self {
@@ -161,9 +147,12 @@ impl<B: BufRead> TarSplitReader<B> {
             return Ok(None);
         }
         let number = self.count + 1;
-        let line: Line = serde_json::from_slice(&self.line)
-            .map_err(|source| TarSplitError::Json { line: number, source })?;
-        let segment = self.segment(line);
+        let text = std::mem::take(&mut self.line);
+        let segment = match serde_json::from_slice(&text) {
+            Ok(line) => self.segment(&line),
+            Err(source) => return Err(TarSplitError::Json { line: number, source }),
+        };
+        self.line = text;
         let segment =
             segment.map_err(|problem| TarSplitError::Segment { line: number, problem })?;
         self.count = number;
@@ -201,19 +190,19 @@ impl<B: BufRead> TarSplitReader<B> {
         }
     }
 
-    fn segment(&mut self, line: Line) -> Result<Segment, SegmentProblem> {
+    fn segment(&mut self, line: &Line<'_>) -> Result<Segment, SegmentProblem> {
         if line.position != self.count {
             return Err(SegmentProblem::Position);
         }
         let size = u64::try_from(line.size).map_err(|_| SegmentProblem::Size)?;
         let (segment, length) = match line.r#type {
             1 => {
-                let name = name(line.name, line.name_raw)?;
-                let crc64 = if size > 0 { checksum(line.payload.as_deref())? } else { 0 };
+                let name = name(&line.name, &line.name_raw)?;
+                let crc64 = if size > 0 { checksum(&line.payload)? } else { 0 };
                 (Segment::File { name, size, crc64 }, size)
             }
             2 => {
-                let bytes = decode(line.payload.as_deref().unwrap_or_default())?;
+                let bytes = decode(&line.payload)?;
                 let length = bytes.len() as u64;
                 (Segment::Raw(bytes), length)
             }
@@ -240,21 +229,17 @@ impl<B: BufRead> Iterator for TarSplitReader<B> {
     }
 }
 
-fn name(text: Option<String>, raw: Option<String>) -> Result<Vec<u8>, SegmentProblem> {
-    let text = text.filter(|name| !name.is_empty());
-    let raw = raw.filter(|name| !name.is_empty());
-    match (text, raw) {
-        (Some(name), None) => Ok(name.into_bytes()),
-        (None, Some(name)) => decode(&name),
+fn name(text: &Text<'_>, raw: &Text<'_>) -> Result<Vec<u8>, SegmentProblem> {
+    match (text.is_empty(), raw.is_empty()) {
+        (false, true) => Ok(text.as_bytes().to_vec()),
         // Only a global header can be without, and is then found out by its header.
-        (None, None) => Ok(Vec::new()),
-        (Some(_), Some(_)) => Err(SegmentProblem::Name),
+        (true, _) => decode(raw),
+        (false, false) => Err(SegmentProblem::Name),
     }
 }
 
-fn checksum(payload: Option<&str>) -> Result<u64, SegmentProblem> {
-    let bytes = decode(payload.unwrap_or_default())?;
-    let bytes = bytes.try_into().map_err(|_| SegmentProblem::Checksum)?;
+fn checksum(payload: &str) -> Result<u64, SegmentProblem> {
+    let bytes = decode(payload)?.try_into().map_err(|_| SegmentProblem::Checksum)?;
     Ok(u64::from_be_bytes(bytes))
 }
 

@@ -80,6 +80,16 @@ impl Dest {
     }
 }
 
+impl Drop for Dest {
+    fn drop(&mut self) {
+        // Directories that shut their owner out would be left behind.
+        for item in std::fs::read_dir(self.dir.path()).into_iter().flatten().flatten() {
+            let name = item.file_name();
+            let _left = tree::remove_tree(self.fd(), name.as_encoded_bytes()).is_err();
+        }
+    }
+}
+
 pub(crate) fn options() -> TreeOptions {
     TreeOptions::new(Privileges::of_process())
 }
