@@ -89,7 +89,7 @@
 //!
 //! Whatever a blob says: 250 bytes of memory for each entry of its TOC and 24 for
 //! each chunk to be fetched; some megabytes of buffers, and one for each range
-//! that is under way; one zstd window of up to 128 MiB. At most 48 files that are
+//! that is under way; one zstd window of up to 128 MiB. At most 16 files that are
 //! being filled are open at once. What comes before its turn goes to
 //! `Dirs::scratch`, in files that have no name.
 

@@ -213,6 +213,29 @@ fn large_chunks_are_streamed_one_at_a_time() {
     }
 }
 
+/// Every file comes in two ranges, and all of them at once.
+#[test]
+fn files_that_wait_for_their_second_half_are_closed_and_opened_again() {
+    let mut entries = Vec::new();
+    for i in 0..60 {
+        let halves = [random(4096, i), vec![0; 4096], random(4096, 1000 + i)];
+        entries.push(file(&format!("d{}/file-{i}", i % 7), halves.concat()));
+    }
+    let recipe = Recipe { chunk: Some(4096), padding: 1000, ..Recipe::default() };
+    let built = recipe.build(rooted(&entries));
+    let change = |given| interleave(cut(given, 700));
+    let source = Odd { inner: built.source(), change };
+    let stage = Stage::new();
+    let report = stage.unpack_from(&source, &built, Reuse::default(), &[]).unwrap().report;
+    let mut expected = list_by_gnu_tar(&built.tar);
+    for found in expected.iter_mut().filter(|found| found.path.len() == 2) {
+        (found.mode, found.mtime) = (0o040_755, (0, 0));
+    }
+    assert_same(&stage.list(), &expected);
+    assert_eq!((report.written, report.holes), (60 * 8192, 60 * 4096));
+    assert!(source.usage().requests > 60, "{:?}", source.usage());
+}
+
 #[test]
 fn whiteouts_become_what_overlay_takes_for_them() {
     let built = build(&[

@@ -69,7 +69,7 @@ pub struct ImageDetails {
 #[non_exhaustive]
 pub enum InspectError {
     /// No single image is meant.
-    #[error(transparent)]
+    #[error("find the image")]
     Lookup(#[from] LookupError),
     /// The records could not be read.
     #[error("read the records of the store")]

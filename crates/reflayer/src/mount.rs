@@ -14,7 +14,7 @@ use crate::names::{self, LookupError};
 #[non_exhaustive]
 pub enum MountImageError {
     /// No single image is meant.
-    #[error(transparent)]
+    #[error("find the image")]
     Lookup(#[from] LookupError),
     /// The records could not be read.
     #[error("read the records of the store")]

@@ -27,7 +27,7 @@ pub struct Removed {
 #[non_exhaustive]
 pub enum RemoveError {
     /// No single image is meant.
-    #[error(transparent)]
+    #[error("find the image")]
     Lookup(#[from] LookupError),
     /// The records could not be read or written.
     #[error("change the records of the store")]

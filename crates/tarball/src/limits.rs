@@ -1,12 +1,18 @@
 //! How much of a stream is believed.
 
 /// Bounds on a tar stream.
+///
+/// ```
+/// let mut limits = tarball::Limits::default();
+/// limits.entries = 1000;
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Most entries in a stream.
+    /// Most entries in a stream; global headers count.
     pub entries: u64,
-    /// Most bytes of extension headers (PAX, GNU long names) of one entry.
+    /// Most bytes of extension headers (PAX, GNU long names) of one entry, their
+    /// blocks included; this bounds names, links and attributes as well.
     pub extension_bytes: usize,
 }
 
@@ -21,7 +27,7 @@ impl Default for Limits {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct SplitLimits {
-    /// Longest line; it holds one segment in base64.
+    /// Longest line without its end; it holds one segment in base64.
     pub line_bytes: usize,
     /// Most bytes in all.
     pub total_bytes: u64,
@@ -30,7 +36,8 @@ pub struct SplitLimits {
 }
 
 impl Default for SplitLimits {
-    /// 8 MiB a line, 4 GiB in all, 4 million entries.
+    /// 8 MiB a line, which is four times the largest that Go writes for what it
+    /// accepts; 4 GiB in all; 4 million entries.
     fn default() -> Self {
         Self { line_bytes: 8 << 20, total_bytes: 4 << 30, entries: 4_000_000 }
     }

@@ -14,7 +14,7 @@ pub trait Sink {
     fn part(&mut self, part: &Part<'_>) -> io::Result<()>;
 }
 
-/// Nobody.
+/// Nobody listens.
 impl Sink for () {
     fn part(&mut self, _: &Part<'_>) -> io::Result<()> {
         Ok(())

@@ -10,7 +10,7 @@ use crate::assemble::Assembly;
 use crate::{Toc, TocFile};
 
 /// Most files that are open at once; the rest of those that are begun wait closed.
-const OPEN: usize = 48;
+const OPEN: usize = 16;
 
 /// Files that are begun and not yet whole, by number.
 pub(super) struct Outputs<'t> {

@@ -36,6 +36,8 @@ pub(crate) struct Recipe {
     pub(crate) edit_toc: Box<dyn Fn(&mut Value)>,
     pub(crate) edit_toc_text: Box<dyn Fn(String) -> String>,
     pub(crate) edit_tar_split: Box<dyn Fn(Vec<u8>) -> Vec<u8>>,
+    /// Bytes of a skippable frame that follows each chunk and belongs to it.
+    pub(crate) padding: usize,
     /// Bytes between the payloads of TOC and tar-split, more than the header.
     pub(crate) between: usize,
 }
@@ -48,6 +50,7 @@ impl Default for Recipe {
             edit_toc: Box::new(|_| {}),
             edit_toc_text: Box::new(|text| text),
             edit_tar_split: Box::new(|bytes| bytes),
+            padding: 0,
             between: 0,
         }
     }
@@ -192,6 +195,9 @@ impl Recipe {
             at += chunk.len();
             for frame in chunk.chunks(chunk.len().div_ceil(self.frames)) {
                 blob.extend(compress(frame));
+            }
+            if self.padding > 0 {
+                skippable(blob, &vec![0; self.padding]);
             }
         }
         rows[0].insert("endOffset".into(), blob.len().into());
