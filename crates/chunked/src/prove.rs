@@ -7,12 +7,13 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use flate2::read::MultiGzDecoder;
-use rustix::fs::{Mode, OFlags, openat};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, chmod, fstat, open, openat, openat2};
 use storage_core::{
     DiffId, Dirs, FsError, FsResultExt, Hasher, LayerPath, LayerPathError, VerifyError,
 };
@@ -233,6 +234,7 @@ fn rebuild(tar_split: File, dest: &OwnedFd, shared: &Shared) -> Result<Rebuilt, 
     (limits.total_bytes, limits.entries) = (u64::MAX, u64::MAX);
     let mut segments = TarSplitReader::new(json, limits);
     let mut tar = Tar {
+        dest: dest.as_fd(),
         files: TreeReader::new(dest.as_fd()),
         shared,
         hasher: Hasher::new(),
@@ -255,6 +257,7 @@ fn rebuild(tar_split: File, dest: &OwnedFd, shared: &Shared) -> Result<Rebuilt, 
 }
 
 struct Tar<'a> {
+    dest: BorrowedFd<'a>,
     files: TreeReader<'a>,
     shared: &'a Shared,
     hasher: Hasher,
@@ -263,7 +266,12 @@ struct Tar<'a> {
 
 impl Tar<'_> {
     fn add_file(&mut self, path: &LayerPath, size: u64) -> Result<(), ProveError> {
-        let mut file = self.files.open(path)?;
+        let mut file = match self.files.open(path) {
+            Err(TreeError::Fs(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
+                open_unreadable(self.dest, path.as_path()).during("open", path.as_path())?
+            }
+            file => file?,
+        };
         let mut left = size;
         loop {
             let n = file.read(&mut self.buffer).during("read", path.as_path())?;
@@ -278,4 +286,22 @@ impl Tar<'_> {
             self.shared.check_abandoned()?;
         }
     }
+}
+
+/// Opens a file that its owner, which is this process, may not read as it is now:
+/// a file of mode 0000 or 0111, made without privileges.
+fn open_unreadable(dest: BorrowedFd<'_>, path: &Path) -> io::Result<File> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    let node = openat2(dest, path, flags, Mode::empty(), resolve)?;
+    let stat = fstat(&node)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let by_descriptor = format!("/proc/self/fd/{}", node.as_raw_fd());
+    let mode = Mode::from_raw_mode(stat.st_mode);
+    chmod(&by_descriptor, mode | Mode::RUSR)?;
+    let file = open(&by_descriptor, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+    chmod(&by_descriptor, mode)?;
+    Ok(file?.into())
 }

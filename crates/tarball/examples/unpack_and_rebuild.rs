@@ -57,3 +57,8 @@ fn write() -> Result<Vec<u8>, tarball::TarWriteError> {
     tar.entry(&entry("bin", EntryKind::Symlink { target }, 0o777, 0), io::empty())?;
     tar.finish()
 }
+
+#[test]
+fn the_example_runs() {
+    main().unwrap();
+}

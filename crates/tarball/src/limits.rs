@@ -36,7 +36,7 @@ pub struct SplitLimits {
 }
 
 impl Default for SplitLimits {
-    /// 8 MiB a line, which is four times the largest that Go writes for what it
+    /// 8 MiB a line, which is twice what Go writes for the largest headers that it
     /// accepts; 4 GiB in all; 4 million entries.
     fn default() -> Self {
         Self { line_bytes: 8 << 20, total_bytes: 4 << 30, entries: 4_000_000 }

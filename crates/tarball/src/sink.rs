@@ -20,3 +20,9 @@ impl Sink for () {
         Ok(())
     }
 }
+
+impl<S: Sink + ?Sized> Sink for &mut S {
+    fn part(&mut self, part: &Part<'_>) -> io::Result<()> {
+        (**self).part(part)
+    }
+}

@@ -130,3 +130,85 @@ impl<'t> Plan<'t> {
         places.take(if self.reuse == Reuse::Never { 0 } else { usize::MAX })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+    use storage_core::{Digest, LayerPath};
+
+    use super::*;
+    use crate::Limits;
+
+    /// Files with that many compressed bytes after a gap, each with a digest of its own.
+    fn toc(layout: &[(u64, u64)]) -> Toc {
+        let mut place = 0;
+        let mut entries = Vec::new();
+        for (i, (gap, length)) in layout.iter().enumerate() {
+            let digest = Digest::of(&i.to_le_bytes());
+            let (offset, end) = (place + gap, place + gap + length);
+            place = end;
+            entries.push(format!(
+                r#"{{"type":"reg","name":"{i}","size":{length},"digest":"{digest}","offset":{offset},"endOffset":{end}}}"#
+            ));
+        }
+        let json = format!(r#"{{"entries":[{}]}}"#, entries.join(","));
+        Toc::read(json.as_bytes(), &Limits::default()).unwrap()
+    }
+
+    fn map<'a>(toc: &Toc, known: impl IntoIterator<Item = &'a (usize, u32)>) -> DedupMap {
+        let mut map = DedupMap::new();
+        for &(index, source) in known {
+            let file = toc.file(index % toc.len()).unwrap();
+            let (path, length) = (LayerPath::ROOT, file.size());
+            map.add(file.digest(), Candidate { source, path, offset: 0, length });
+        }
+        map
+    }
+
+    fn fetched(toc: &Toc, map: &DedupMap) -> u64 {
+        let link =
+            Link { round_trip: Duration::from_millis(1), bytes_per_second: 1e8, parallel: 4 };
+        let ranges = Plan::new(toc, map, Reuse::default()).missing(&link);
+        ranges.iter().map(|range| range.end - range.start).sum()
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_in_which_the_map_was_filled_does_not_matter(
+            layout in proptest::collection::vec((0..5000_u64, 1..50_000_u64), 1..40),
+            known in proptest::collection::vec((0..60_usize, 0..30_u32), 0..60),
+        ) {
+            let toc = toc(&layout);
+            let (a, b) = (map(&toc, &known), map(&toc, known.iter().rev()));
+            let plan = |map| Plan::new(&toc, map, Reuse::default()).summary();
+            prop_assert_eq!(plan(&a), plan(&b));
+            prop_assert_eq!(fetched(&toc, &a), fetched(&toc, &b));
+            let summary = plan(&a);
+            prop_assert_eq!(
+                summary.content.bytes, summary.reused.bytes + summary.missing.bytes
+            );
+        }
+
+        #[test]
+        fn adding_to_the_map_never_makes_the_download_larger(
+            layout in proptest::collection::vec((0..5000_u64, 1..50_000_u64), 1..40),
+            known in proptest::collection::vec((0..60_usize, 0..3_u32), 0..60),
+            fewer in 0..60_usize,
+        ) {
+            let toc = toc(&layout);
+            let fewer = map(&toc, known.iter().take(fewer));
+            prop_assert!(fetched(&toc, &map(&toc, &known)) <= fetched(&toc, &fewer));
+        }
+    }
+
+    #[test]
+    fn with_no_reuse_all_is_missing() {
+        let toc = toc(&[(0, 10), (5, 20)]);
+        let map = map(&toc, &[(0, 0), (1, 0)]);
+        let summary = Plan::new(&toc, &map, Reuse::Never).summary();
+        assert_eq!((summary.missing.bytes, summary.reused.files), (30, 0));
+        assert_eq!(Plan::new(&toc, &map, Reuse::ReflinkOnly).summary().missing.bytes, 0);
+    }
+}

@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
 use std::io::Read as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 
@@ -48,7 +50,7 @@ fn members(layout: &Path, tag: &str) -> Members {
     let [layer] = &image.layers[..] else { panic!("{} layers", image.layers.len()) };
     let blob = layout.blob(&layer.digest, layer.size).unwrap();
     let tar = zstd::Decoder::new(RangeReader::new(&*blob, 0..layer.size)).unwrap();
-    let mut tar = TarReader::new(tar, (), Limits::default());
+    let mut tar = TarReader::new(tar, Limits::default(), ());
     let mut members = BTreeMap::new();
     while let Some(entry) = tar.next_entry().unwrap() {
         let mut content = Vec::new();
@@ -133,30 +135,32 @@ fn what_is_excluded_is_left_out_and_its_other_names_stay_whole() {
 #[test]
 fn what_may_not_be_read_is_an_error_or_counted() {
     let (dir, layout) = (tree(), tempdir().unwrap());
-    for name in ["etc/motd", "var"] {
-        fs::set_permissions(dir.path().join(name), Permissions::from_mode(0)).unwrap();
-    }
-    if File::open(dir.path().join("var")).is_ok() {
-        // Root reads everything: nothing is unreadable, and nothing may be missing.
-        let built = build(dir.path(), layout.path(), &tagged("v1")).unwrap();
-        assert_eq!((built.contents.entries, built.contents.skipped), (7, 0));
-        return;
-    }
-    let strict = build(dir.path(), layout.path(), &tagged("v1"));
-    assert!(matches!(strict, Err(BuildError::Walk(_))), "{strict:?}");
-    let mut options = tagged("v1");
-    options.skip_unreadable = true;
-    let built = build(dir.path(), layout.path(), &options).unwrap();
-    // A file with two names, and a directory.
-    assert_eq!((built.contents.entries, built.contents.skipped), (3, 3));
-    fs::set_permissions(dir.path().join("var"), Permissions::from_mode(0o755)).unwrap();
+    let mode = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    mode(dir.path(), 0o755);
+    mode(layout.path(), 0o777);
+    mode(&dir.path().join("etc/motd"), 0);
+    mode(&dir.path().join("var"), 0);
+    let (dir, layout) = (dir.path(), layout.path());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // Root could read all of it. This holds for the thread and its children.
+            nix::unistd::setfsuid(nix::unistd::Uid::from_raw(65534));
+            let strict = build(dir, layout, &tagged("v1"));
+            assert!(matches!(strict, Err(BuildError::Walk(_))), "{strict:?}");
+            let mut options = tagged("v1");
+            options.skip_unreadable = true;
+            let built = build(dir, layout, &options).unwrap();
+            // A file with two names, and a directory.
+            assert_eq!((built.contents.entries, built.contents.skipped), (3, 3));
+        });
+    });
+    mode(&dir.join("var"), 0o755);
 }
 
 #[test]
 fn a_failed_build_leaves_no_tag() {
     let (dir, layout) = (tempdir().unwrap(), tempdir().unwrap());
-    fs::write(dir.path().join(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"caf\xe9")), "")
-        .unwrap();
+    fs::write(dir.path().join(OsStr::from_bytes(b"caf\xe9")), "").unwrap();
     let failed = build(dir.path(), layout.path(), &tagged("v1"));
     assert!(matches!(failed, Err(BuildError::Blob(chunked::write::WriteError::NotText { .. }))));
     let files = files(layout.path());
