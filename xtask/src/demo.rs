@@ -13,9 +13,10 @@ use crate::{packages, workspace};
 /// Builds both versions, pulls v1, v2, and v2 again, and shows what happened.
 pub(crate) fn run() -> Result<()> {
     let sh = workspace::shell()?;
-    step("build reflayer", || {
-        Ok(cmd!(sh, "cargo build --release --locked --bin reflayer").run()?)
-    })?;
+    step(
+        "build reflayer",
+        || Ok(cmd!(sh, "cargo build --release --locked --bin reflayer").run()?),
+    )?;
     let target = workspace::target_dir(&sh)?;
     let demo = Demo { program: target.join("release/reflayer"), place: target.join("demo"), sh };
     demo.clear()?;
@@ -58,7 +59,8 @@ impl Demo {
     fn build(&self, layout: &Path, version: &str) -> Result<()> {
         let (program, directory) = (&self.program, self.place.join(version));
         let reference = format!("oci:{}:{version}", layout.display());
-        let build = cmd!(self.sh, "{program} build-image --skip-unreadable {directory} {reference}");
+        let build =
+            cmd!(self.sh, "{program} build-image --skip-unreadable {directory} {reference}");
         Ok(build.quiet().run()?)
     }
 

@@ -14,6 +14,8 @@ pub(crate) struct Xtask {
 pub(crate) enum Task {
     /// All that has to pass: format, lints, tests, docs, layering, integration.
     Ci,
+    /// Build two versions of an image out of this machine's own files, and pull both.
+    Demo,
     /// Run the scenarios of `tests/` on real filesystems, as root.
     Integration(Integration),
     /// Compare the dependencies between our crates with the arrows that the design allows.

@@ -2,6 +2,7 @@
 #![expect(clippy::print_stderr, reason = "tasks talk to a person")]
 
 mod ci;
+mod demo;
 mod flags;
 mod integration;
 mod layering;
@@ -17,6 +18,7 @@ fn main() -> anyhow::Result<()> {
     let flags = flags::Xtask::parse();
     match flags.task {
         flags::Task::Ci => ci::run(),
+        flags::Task::Demo => demo::run(),
         flags::Task::Integration(flags) => integration::run(&flags),
         flags::Task::Layering => layering::run(),
         flags::Task::Peers => peers::run(),

@@ -28,6 +28,7 @@
 //! └── overlay-containers/     records of containers: read, never written
 //! ```
 
+mod build_image;
 mod candidates;
 mod check;
 mod gc;
@@ -44,6 +45,7 @@ mod report;
 mod store;
 mod unpack;
 
+pub use build_image::{BuildError, BuildOptions, BuiltImage, Contents, build_image};
 pub use check::{CheckError, CheckLevel, Finding, Problem};
 pub use chunked::Reuse;
 pub use gc::{Garbage, GarbageOptions};

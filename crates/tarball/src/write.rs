@@ -87,8 +87,7 @@ pub enum Unwritable {
 /// The same entries give the same bytes. A PAX header comes before an entry with a
 /// name or target that does not fit or is not ASCII, an owner above 2097151, a size
 /// of 8 GiB or more, a time that is no 33-bit number of seconds, or extended
-/// attributes (as `SCHILY.xattr.`; one with an empty value is written, but Go and
-/// [`Parts`](crate::Parts) read it as absent).
+/// attributes (as `SCHILY.xattr.`).
 ///
 /// ```
 /// use storage_core::{Entry, EntryKind, Time};

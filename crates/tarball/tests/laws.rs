@@ -53,7 +53,7 @@ fn time() -> impl Strategy<Value = Time> {
 
 fn xattrs() -> impl Strategy<Value = Vec<(Vec<u8>, Vec<u8>)>> {
     let key = vec(prop_oneof![1..b'=', b'=' + 1..=255u8], 1..20);
-    btree_map(key, vec(any::<u8>(), 1..60), 0..3).prop_map(|map| map.into_iter().collect())
+    btree_map(key, vec(any::<u8>(), 0..60), 0..3).prop_map(|map| map.into_iter().collect())
 }
 
 fn entry() -> impl Strategy<Value = (Entry, Vec<u8>)> {

@@ -56,7 +56,8 @@ impl Versions {
                 self.copy_directory(&from, &to)?;
             } else if metadata.is_symlink() {
                 self.copy_link(&from, &to)?;
-            } else if metadata.is_file() && metadata.size() <= LARGEST && File::open(&from).is_ok() {
+            } else if metadata.is_file() && metadata.size() <= LARGEST && File::open(&from).is_ok()
+            {
                 self.copy_file(&from, &to, metadata.size())?;
             }
         }
@@ -82,7 +83,10 @@ impl Versions {
                 copy(&old, &new)?;
                 append(&new, b"changed by the update\n")
             }
-            1 => append(&new.with_extension("new"), format!("brought with {}\n", to.display()).as_bytes()),
+            1 => append(
+                &new.with_extension("new"),
+                format!("brought with {}\n", to.display()).as_bytes(),
+            ),
             _ => fs::hard_link(&old, &new).with_context(|| format!("link {}", new.display())),
         }
     }

@@ -115,16 +115,9 @@ fn difference(toc: &Entry, tar: &Entry) -> Option<Field> {
         () if (*uid, *gid) != (tar.uid, tar.gid) => Some(Field::Owner),
         () if regular && *size != tar.size => Some(Field::Size),
         () if !same_times => Some(Field::Time),
-        () if !has_same_xattrs(xattrs, &tar.xattrs) => Some(Field::Xattrs),
+        () if *xattrs != tar.xattrs => Some(Field::Xattrs),
         () => None,
     }
-}
-
-/// Whether two sorted lists of xattrs are equal, but for those without a value:
-/// a PAX record without a value may also mean that there is no such xattr.
-fn has_same_xattrs(a: &[(Vec<u8>, Vec<u8>)], b: &[(Vec<u8>, Vec<u8>)]) -> bool {
-    let has_value = |xattr: &&(Vec<u8>, Vec<u8>)| !xattr.1.is_empty();
-    a.iter().filter(has_value).eq(b.iter().filter(has_value))
 }
 
 /// No time, Go's zero time and the epoch are one.

@@ -29,12 +29,10 @@ impl<'a> Pax<'a> {
             let (key, value) = record.ok_or(TarError::BadRecord { offset })?;
             pax.add(key, value, offset)?;
         }
-        // Go drops attributes without a value, so no TOC made by it has them.
         pax.xattrs.sort_by_key(|&(key, _)| key);
         pax.xattrs.reverse();
         pax.xattrs.dedup_by_key(|&mut (key, _)| key);
         pax.xattrs.reverse();
-        pax.xattrs.retain(|(_, value)| !value.is_empty());
         Ok(pax)
     }
 
