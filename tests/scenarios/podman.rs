@@ -74,7 +74,7 @@ fn expect_listed(podman: &Podman, names: &[String]) -> Result<()> {
 
 /// What podman finds, by layer, path and whether the path is changed, missing or new.
 ///
-/// `	* layer ID: +/bin(mtime:0x6b050beb→0x6b051391), layer content modified`
+/// `* layer ID: +/bin(mtime:0x6b050beb→0x6b051391), layer content modified`
 fn findings(podman: &Podman) -> Result<Vec<String>> {
     let text = podman.check().context("podman system check")?;
     let found = text.lines().filter_map(|line| line.trim_start().strip_prefix("* "));

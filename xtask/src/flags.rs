@@ -12,6 +12,8 @@ pub(crate) struct Xtask {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Task {
+    /// Measure pulls side by side with podman, as root.
+    Bench(Bench),
     /// All that has to pass: format, lints, tests, docs, layering, integration.
     Ci,
     /// Build two versions of an image out of this machine's own files, and pull both.
@@ -22,6 +24,16 @@ pub(crate) enum Task {
     Layering,
     /// Make the programs that judge us, and the images that they make, where that was not done yet.
     Peers,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    /// On these filesystems.
+    #[arg(long, value_delimiter = ',', default_value = "xfs")]
+    pub(crate) fs: Vec<Fs>,
+    /// Rounds; the medians are shown.
+    #[arg(long, default_value_t = 3)]
+    pub(crate) rounds: usize,
 }
 
 #[derive(Debug, Args)]
@@ -41,4 +53,14 @@ pub(crate) enum Fs {
     Xfs,
     Btrfs,
     Ext4,
+}
+
+impl Fs {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Xfs => "xfs",
+            Self::Btrfs => "btrfs",
+            Self::Ext4 => "ext4",
+        }
+    }
 }

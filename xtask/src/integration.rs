@@ -1,6 +1,6 @@
 //! The scenarios of `tests/`, on real filesystems.
 
-mod mounts;
+pub(crate) mod mounts;
 
 use anyhow::{Context, Result, ensure};
 use testkit::fs_role;
@@ -40,14 +40,7 @@ fn build(sh: &Shell) -> Result<()> {
 }
 
 fn wanted(fs: &[Fs]) -> Vec<&'static str> {
-    let chosen = |name: &str| {
-        let of = |fs: &Fs| match fs {
-            Fs::Xfs => "xfs",
-            Fs::Btrfs => "btrfs",
-            Fs::Ext4 => "ext4",
-        };
-        fs.is_empty() || fs.iter().any(|fs| of(fs) == name)
-    };
+    let chosen = |name: &str| fs.is_empty() || fs.iter().any(|fs| fs.name() == name);
     fs_role::LARGE.into_iter().filter(|name| chosen(name)).chain(["tiny"]).collect()
 }
 

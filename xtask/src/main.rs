@@ -1,6 +1,7 @@
 //! Tasks of this workspace: `cargo xtask --help` lists them.
 #![expect(clippy::print_stderr, reason = "tasks talk to a person")]
 
+mod bench;
 mod ci;
 mod demo;
 mod flags;
@@ -17,6 +18,7 @@ use clap::Parser;
 fn main() -> anyhow::Result<()> {
     let flags = flags::Xtask::parse();
     match flags.task {
+        flags::Task::Bench(flags) => bench::run(&flags),
         flags::Task::Ci => ci::run(),
         flags::Task::Demo => demo::run(),
         flags::Task::Integration(flags) => integration::run(&flags),

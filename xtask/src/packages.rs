@@ -21,6 +21,9 @@ pub(crate) const INTEGRATION: &[Need] = &[
     ("unshare", "util-linux"),
 ];
 
+/// What the benchmark runs besides.
+pub(crate) const BENCH: &[Need] = &[("time", "time")];
+
 /// What the tests of the crates run as independent judges.
 pub(crate) const UNIT: &[Need] =
     &[("gzip", "gzip"), ("python3", "python3"), ("tar", "tar"), ("zstd", "zstd")];

@@ -10,6 +10,7 @@ use storage_core::{Digest, Entry, EntryKind, Time};
 use tarball::{TarWriter, WriterOptions};
 
 use super::{WriteError, WriteOptions, WrittenBlob, write_blob};
+use crate::{Span, TocLocation};
 
 fn entry(name: &str, kind: EntryKind) -> Entry {
     Entry {
@@ -92,6 +93,12 @@ fn open<'a>(blob: &'a [u8], written: &WrittenBlob) -> Opened<'a> {
     let json: Value = serde_json::from_slice(&toc_bytes).unwrap();
     assert_eq!(json["version"], 1);
     assert_eq!(json["tarSplitDigest"], split_digest);
+
+    let annotations = written.annotations.iter().map(|(key, value)| (&key[..], &value[..]));
+    let location = TocLocation::from_annotations(annotations).unwrap().unwrap();
+    let span = |span: Span| [span.offset, span.length, span.uncompressed];
+    assert_eq!(span(location.toc).to_vec(), toc[..3].iter().map(|n| *n as u64).collect::<Vec<_>>());
+    assert!(location.tar_split.is_some());
 
     let footer: Vec<u8> =
         toc.iter().chain(&split).flat_map(|n| (*n as u64).to_le_bytes()).collect();

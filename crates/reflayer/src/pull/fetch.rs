@@ -145,6 +145,7 @@ impl Store {
         let dirs = staged.dirs();
         let proof = Prover::start(dirs, wanted.blob.diff_id)?;
         let plan = Plan::new(&scanned.toc, &candidates.map, reuse);
+        tracing::debug!(layer = %wanted.blob.digest, plan = ?plan.summary(), "planned");
         let pinned = plan.pin(&sources, dirs, TreeOptions::new(self.privileges), &proof)?;
         let pieces = blob.fetch(pinned.missing(&blob.link()));
         let applied = pinned.apply(pieces, &proof)?;

@@ -1,0 +1,42 @@
+//! The medians, and their ratios.
+
+#![expect(clippy::print_stdout, reason = "the table is what was asked for")]
+#![expect(clippy::cast_precision_loss, reason = "a few digits are shown")]
+
+use super::{Pair, Sample};
+
+type Column = (&'static str, fn(&Sample) -> f64);
+
+const COLUMNS: [Column; 5] = [
+    ("wall s", |s| s.usage.wall),
+    ("CPU s", |s| s.usage.cpu),
+    ("memory MiB", |s| s.usage.memory / 1024.0),
+    ("blob MB", |s| s.traffic.bytes as f64 / 1e6),
+    ("blob requests", |s| s.traffic.requests as f64),
+];
+
+/// A table per filesystem: reflayer, podman, and the one as a part of the other.
+pub(super) fn print(filesystem: &str, pairs: &[Pair]) {
+    let rounds = pairs.first().map_or(0, |pair| pair.reflayer.len());
+    println!("\n{filesystem}, medians of {rounds} rounds\n");
+    println!("| | | reflayer | podman | ratio |\n|---|---|---|---|---|");
+    for pair in pairs {
+        for (name, value) in COLUMNS {
+            let ours = median(&pair.reflayer, value);
+            let theirs = median(&pair.podman, value);
+            let ratio = if theirs > 0.0 { format!("{:.2}", ours / theirs) } else { "-".into() };
+            println!("| {} | {name} | {ours:.2} | {theirs:.2} | {ratio} |", pair.what);
+        }
+    }
+}
+
+fn median(samples: &[Sample], value: fn(&Sample) -> f64) -> f64 {
+    let mut values: Vec<f64> = samples.iter().map(value).collect();
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values.len() {
+        0 => 0.0,
+        n if n % 2 == 1 => values[middle],
+        _ => f64::midpoint(values[middle - 1], values[middle]),
+    }
+}
