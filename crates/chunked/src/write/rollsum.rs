@@ -3,11 +3,14 @@
 /// Bytes that a sum looks back on.
 const WINDOW: usize = 64;
 
+/// The same number, as it stands in the sums.
+const FACTOR: u32 = 64;
+
 /// Both halves of the sum add this to each byte of the window.
 const CHAR_OFFSET: u32 = 31;
 
 /// What the second half is over a window of zeros.
-const SECOND_OF_ZEROS: u32 = (WINDOW as u32) * (WINDOW as u32 - 1) * CHAR_OFFSET;
+const SECOND_OF_ZEROS: u32 = FACTOR * (FACTOR - 1) * CHAR_OFFSET;
 
 /// A chunk ends where these bits of the second half are all set: every 64 KiB on average.
 const SPLIT_MASK: u32 = (1 << 16) - 1;
@@ -58,7 +61,7 @@ impl RollSum {
         let mut split = None;
         for (i, (&out, &byte)) in leaving.iter().zip(entering).enumerate() {
             first = first.wrapping_add(u32::from(byte)).wrapping_sub(u32::from(out));
-            second = second.wrapping_add(first).wrapping_sub(WINDOW as u32 * u32::from(out));
+            second = second.wrapping_add(first).wrapping_sub(FACTOR * u32::from(out));
             if second & SPLIT_MASK == SPLIT_MASK {
                 split = Some(i + 1);
                 break;

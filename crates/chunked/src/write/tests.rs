@@ -259,6 +259,21 @@ fn what_the_format_cannot_say_is_refused() {
     assert!(matches!(write(&tar(&[(latin1, vec![])]), 1),
         Err(WriteError::NotText { bytes, .. }) if bytes == b"caf\xe9"));
 
+    let mtime = Time { seconds: 300_000_000_000, nanoseconds: 0 };
+    let far = Entry { mtime, ..entry("far", EntryKind::Fifo) };
+    assert!(matches!(
+        write(&tar(&[(far, vec![])]), 1),
+        Err(WriteError::Time { seconds: 300_000_000_000, .. })
+    ));
+
+    let mut global = tar(&[file("g", b"13 comment=x\n")]);
+    global[156] = b'g';
+    global[148..156].fill(b' ');
+    let sum: u32 = global[..512].iter().map(|&byte| u32::from(byte)).sum();
+    global[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    assert!(matches!(write(&global, 1),
+        Err(WriteError::GlobalHeader { name }) if name == b"g"));
+
     let cut = tar(&[file("a", &[7; 5000])]);
     assert!(matches!(write(&cut[..3000], 1), Err(WriteError::Tar(_))));
 }

@@ -140,7 +140,6 @@ struct Line<'a> {
     chunk_type: &'static str,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
 fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
     *number == T::default()
 }

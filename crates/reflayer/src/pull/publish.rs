@@ -157,7 +157,8 @@ impl Store {
             if with_image {
                 return Ok(None);
             }
-            drop(publication.sealed.split_off(&index));
+            let above = publication.sealed.split_off(&index);
+            leftovers.sealed.extend(above.into_values().map(|(layer, _)| layer));
         }
         let result = self.commit_all(publication, &mut layers, leftovers, with_image);
         if result.is_err() {
