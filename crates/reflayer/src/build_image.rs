@@ -137,13 +137,12 @@ fn write_layer(
             .map_err(BuildError::Thread)?;
         let written = store_blob(stream, layout, &options.write);
         let read = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        match (read, written) {
-            (Ok(contents), Ok(layer)) => Ok((layer, contents)),
-            // Each side fails when the other does; the cause is the one that did not
-            // lose its partner.
-            (Err(BuildError::Tar(TarWriteError::Write(_))) | Ok(_), Err(error)) => Err(error),
-            (Err(error), _) => Err(error),
-        }
+        // Each side fails when the other does; the cause is the one that did not
+        // lose its partner.
+        let reader_was_left = matches!(read, Err(BuildError::Tar(TarWriteError::Write(_))));
+        let written = if reader_was_left { Ok(written?) } else { written };
+        let contents = read?;
+        Ok((written?, contents))
     })
 }
 

@@ -11,7 +11,7 @@ use storage_core::{BlobDigest, DiffId};
 use transport::{Platform, StoredBlob, media_type};
 
 #[derive(Serialize)]
-struct Config<'a> {
+struct ImageConfig<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     created: Option<&'a str>,
     architecture: &'a str,
@@ -68,7 +68,7 @@ pub(super) fn config(
 ) -> Vec<u8> {
     let created = created.map(|time| time.to_string());
     let created = created.as_deref();
-    json(&Config {
+    json(&ImageConfig {
         created,
         architecture: &platform.architecture,
         variant: platform.variant.as_deref(),
