@@ -2,9 +2,9 @@
 
 use storage_core::{DigestError, TocDigest};
 
-const TOC_DIGEST: &str = "io.github.containers.zstd-chunked.manifest-checksum";
-const TOC_POSITION: &str = "io.github.containers.zstd-chunked.manifest-position";
-const TAR_SPLIT_POSITION: &str = "io.github.containers.zstd-chunked.tarsplit-position";
+pub(crate) const TOC_DIGEST: &str = "io.github.containers.zstd-chunked.manifest-checksum";
+pub(crate) const TOC_POSITION: &str = "io.github.containers.zstd-chunked.manifest-position";
+pub(crate) const TAR_SPLIT_POSITION: &str = "io.github.containers.zstd-chunked.tarsplit-position";
 const ESTARGZ_DIGEST: &str = "containerd.io/snapshot/stargz/toc.digest";
 
 /// The only kind of TOC there is; the fourth number of its position.

@@ -6,15 +6,7 @@ use std::io::{self, Write};
 use super::frame::{SKIPPABLE_HEADER, write_skippable};
 use super::metadata::Metadata;
 use super::output::Output;
-
-/// Digest of the compressed TOC.
-const MANIFEST_CHECKSUM: &str = "io.github.containers.zstd-chunked.manifest-checksum";
-
-/// Where the TOC is: offset, length, length when decompressed, type.
-const MANIFEST_POSITION: &str = "io.github.containers.zstd-chunked.manifest-position";
-
-/// Where the tar-split is: offset, length, length when decompressed.
-const TAR_SPLIT_POSITION: &str = "io.github.containers.zstd-chunked.tarsplit-position";
+use crate::annotation::{TAR_SPLIT_POSITION, TOC_DIGEST, TOC_POSITION};
 
 /// The only type of TOC there is.
 const TOC_TYPE: u64 = 1;
@@ -37,8 +29,8 @@ pub(super) fn write<W: Write>(
     let position = format!("{offset}:{length}:{uncompressed}:{TOC_TYPE}");
     let [offset, length, uncompressed] = tar_split_place;
     Ok(BTreeMap::from([
-        (MANIFEST_CHECKSUM.into(), toc.digest.to_string()),
-        (MANIFEST_POSITION.into(), position),
+        (TOC_DIGEST.into(), toc.digest.to_string()),
+        (TOC_POSITION.into(), position),
         (TAR_SPLIT_POSITION.into(), format!("{offset}:{length}:{uncompressed}")),
     ]))
 }
