@@ -37,7 +37,7 @@ pub(crate) fn make(sh: &Shell, place: &Path, name: &'static str) -> Result<Mount
         .with_context(|| format!("make {}", image.display()))?;
     match name {
         "xfs" => cmd!(sh, "mkfs.xfs -q -m reflink=1 {image}").quiet().run()?,
-        "btrfs" => cmd!(sh, "mkfs.btrfs -q {image}").quiet().run()?,
+        "btrfs" => cmd!(sh, "mkfs.btrfs -q {image}").quiet().ignore_stdout().run()?,
         _ => cmd!(sh, "mkfs.ext4 -q -F {image}").quiet().run()?,
     }
     sh.create_dir(&path)?;
