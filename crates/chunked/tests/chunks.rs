@@ -1,0 +1,207 @@
+//! Chunks of local files make new ones, whatever becomes of the local files.
+
+mod common;
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use chunked::{Candidate, LayerBytes, LocalTrees, Reuse, Sources};
+use common::blob::{Built, Recipe, file, rooted};
+use common::pull::pull_through;
+use common::tree::{assert_same, list_by_gnu_tar};
+use common::{Stage, random};
+use proptest::prelude::*;
+
+/// Files, each a sequence of blocks by number, and how much more it has at the end.
+type Files = Vec<(Vec<u8>, usize)>;
+
+/// Layers whose files have blocks in common.
+#[derive(Debug, Clone)]
+struct Layers {
+    chunk: usize,
+    old: Files,
+    new: Files,
+}
+
+/// Block 0 is a hole, where it is a chunk of several.
+fn content(chunk: usize, (blocks, more): &(Vec<u8>, usize)) -> Vec<u8> {
+    let block = |&number: &u8| match number {
+        0 => vec![0; chunk],
+        seed => random(chunk, seed.into()),
+    };
+    let mut content: Vec<u8> = blocks.iter().flat_map(block).collect();
+    content.extend(random(more % chunk, 99));
+    content
+}
+
+fn built(chunk: usize, files: &Files) -> Built {
+    let entries: Vec<_> = (0..)
+        .zip(files)
+        .map(|(i, blocks): (u32, _)| file(&format!("f{i}"), content(chunk, blocks)))
+        .collect();
+    Recipe { chunk: Some(chunk), ..Recipe::default() }.build(rooted(&entries))
+}
+
+/// Where the bytes of the new layer have to come from, if nothing goes wrong.
+fn expected(layers: &Layers) -> LayerBytes {
+    let is_hole = |bytes: &[u8]| bytes.iter().all(|&byte| byte == 0);
+    let mut known = HashSet::new();
+    for blocks in &layers.old {
+        let content = content(layers.chunk, blocks);
+        if content.len() > layers.chunk {
+            known.extend(content.chunks(layers.chunk).filter(|c| !is_hole(c)).map(Vec::from));
+        }
+        known.insert(content);
+    }
+    let mut bytes = LayerBytes::default();
+    for content in layers.new.iter().map(|blocks| content(layers.chunk, blocks)) {
+        let whole = layers.old.iter().any(|old| self::content(layers.chunk, old) == content);
+        if whole {
+            bytes.reused_files += content.len() as u64;
+            continue;
+        }
+        for chunk in content.chunks(layers.chunk) {
+            let count = match () {
+                () if chunk.len() < content.len() && is_hole(chunk) => &mut bytes.holes,
+                () if known.contains(chunk) => &mut bytes.reused_chunks,
+                () => &mut bytes.written,
+            };
+            *count += chunk.len() as u64;
+        }
+    }
+    bytes
+}
+
+fn where_from(report: LayerBytes) -> LayerBytes {
+    LayerBytes { fetched: 0, shared: 0, ..report }
+}
+
+prop_compose! {
+    fn files()(files in proptest::collection::vec(
+        (proptest::collection::vec(0..8_u8, 0..9), prop_oneof![Just(0_usize), any::<usize>()]),
+        1..6,
+    )) -> Files {
+        files
+    }
+}
+
+prop_compose! {
+    fn layers()(
+        chunk in prop_oneof![Just(4096_usize), Just(8192), Just(5000), Just(70_000), Just(300)],
+        old in files(),
+        new in files(),
+    ) -> Layers {
+        Layers { chunk, old, new }
+    }
+}
+
+/// A number that depends on the moment.
+fn dice(seed: u64, count: u64) -> u64 {
+    let mixed =
+        (seed ^ count.wrapping_mul(0x9e37_79b9_7f4a_7c15)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed >> 40
+}
+
+fn path_in(base: &Stage, candidate: &Candidate) -> PathBuf {
+    base.dir.path().join("dest").join(candidate.path.as_path())
+}
+
+/// Opens the candidate's file, and does it or the base some harm: before, after, or never.
+fn harm(number: u64, base: &Stage, candidate: &Candidate, trees: &LocalTrees) -> io::Result<File> {
+    let path = path_in(base, candidate);
+    let write = |offset, bytes: &[u8]| {
+        let file = File::options().write(true).open(&path);
+        file.and_then(|file| file.write_all_at(bytes, offset))
+    };
+    let opened = trees.open(candidate);
+    // What can't be done any more was done before.
+    drop(match number % 16 {
+        0 => fs::remove_file(&path),
+        1 => write(candidate.offset + candidate.length / 2, b"harm"),
+        2 => File::options()
+            .write(true)
+            .open(&path)
+            .and_then(|file| file.set_len(candidate.offset + 1)),
+        3 => fs::write(&path, "another"),
+        4 => fs::rename(&path, path.with_extension("gone")),
+        5 => fs::remove_dir_all(base.dir.path().join("dest")),
+        6 => return Ok(File::open("/dev/null").unwrap()),
+        7 => return Ok(base.aside.try_clone().unwrap()),
+        8 => return File::options().write(true).open(&path),
+        9 => {
+            let errno = [5, 28, 122, 24, 116, 2][usize::try_from(number / 16 % 6).unwrap()];
+            return Err(io::Error::from_raw_os_error(errno));
+        }
+        10 => return File::open(base.dir.path().join("aside").join(chunked::aside::TOC)),
+        _ => Ok(()),
+    });
+    if number % 3 == 0 { trees.open(candidate) } else { opened }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn with_the_old_layer_at_hand_the_new_one_is_right_and_only_what_is_new_is_written(
+        layers in layers(),
+    ) {
+        let (old, new) = (built(layers.chunk, &layers.old), built(layers.chunk, &layers.new));
+        let tree = list_by_gnu_tar(&new.tar);
+        let base = Stage::new();
+        base.unpack(&old).unwrap();
+        let is_shared = shares_extents(&base);
+        for reuse in [Reuse::ReflinkOrCopy, Reuse::ReflinkOnly, Reuse::HardLink, Reuse::Never] {
+            let stage = Stage::new();
+            let report = stage.unpack_from(&new.source(), &new, reuse, &[&base]).unwrap().report;
+            assert_same(&stage.list(), &tree);
+            let nothing_old = Layers { old: Files::new(), ..layers.clone() };
+            let is_used = reuse != Reuse::Never && (reuse != Reuse::ReflinkOnly || is_shared);
+            let expected = expected(if is_used { &layers } else { &nothing_old });
+            prop_assert_eq!(where_from(report), expected, "{:?}", reuse);
+        }
+    }
+
+    #[test]
+    fn whatever_becomes_of_the_old_layer_at_whatever_moment_the_new_one_is_right(
+        layers in layers(), seed in any::<u64>(), after in 0..10_u64,
+    ) {
+        let (old, new) = (built(layers.chunk, &layers.old), built(layers.chunk, &layers.new));
+        let tree = list_by_gnu_tar(&new.tar);
+        for reuse in [Reuse::ReflinkOrCopy, Reuse::ReflinkOnly, Reuse::HardLink] {
+            let (base, other, stage) = (Stage::new(), Stage::new(), Stage::new());
+            base.unpack(&old).unwrap();
+            other.unpack(&old).unwrap();
+            let count = AtomicU64::new(0);
+            let bases = [&base, &other];
+            let proved = pull_through(&new, &stage, &bases, reuse, |candidate, trees| {
+                let now = count.fetch_add(1, Ordering::Relaxed);
+                if now < after {
+                    return trees.open(candidate);
+                }
+                harm(dice(seed, now), bases[candidate.source as usize], candidate, trees)
+            });
+            assert_same(&stage.list(), &tree);
+            let content: u64 = tree.iter().filter_map(|f| f.content.as_ref()).map(|c| c.len() as u64).sum();
+            let LayerBytes { reused_files, reused_chunks, holes, written, .. } = proved.report;
+            prop_assert_eq!(reused_files + reused_chunks + holes + written, content);
+        }
+    }
+}
+
+/// Whether the filesystem of a stage shares extents; asked of the kernel.
+fn shares_extents(stage: &Stage) -> bool {
+    let make = |name: &str| {
+        let file = File::create_new(stage.dir.path().join(name)).unwrap();
+        file.write_all_at(&[1; 4096], 0).unwrap();
+        file
+    };
+    let (a, b) = (make("probe-a"), make("probe-b"));
+    let a = File::open(stage.dir.path().join("probe-a")).and(Ok(a)).unwrap();
+    reflink::reflink(File::open(stage.dir.path().join("probe-a")).unwrap().as_fd(), &b).is_ok()
+        && a.metadata().is_ok()
+}
