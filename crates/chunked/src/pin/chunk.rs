@@ -14,6 +14,7 @@ use super::local::{Local, Locals};
 use super::refused::Refused;
 use super::run::Run;
 use super::scratch::Scratch;
+use super::shared;
 use crate::assemble::Assembly;
 use crate::plan::ranges::Part;
 use crate::{Candidate, Chunk, LayerBytes, Plan, Sources, TocFile};
@@ -41,7 +42,8 @@ struct Filling<'t> {
     run: Option<Run>,
     /// Whether a chunk is in the target, for each.
     pinned: Vec<bool>,
-    shared: u64,
+    /// Bytes of the target that were cloned.
+    cloned: u64,
 }
 
 impl<'p> Chunks<'p> {
@@ -78,7 +80,7 @@ impl<'p> Chunks<'p> {
             target: None,
             run: None,
             pinned: vec![false; count as usize],
-            shared: 0,
+            cloned: 0,
         };
         for i in 0..count {
             if !file.chunk(i).hole {
@@ -86,6 +88,7 @@ impl<'p> Chunks<'p> {
             }
         }
         self.flush(&mut filling, tree)?;
+        let shared = filling.shared();
         let whole = filling.is_whole() && complete(&mut filling, tree)?;
         for (i, chunk) in (0..).zip(file.chunks()) {
             match () {
@@ -94,7 +97,9 @@ impl<'p> Chunks<'p> {
                 () => parts.push(Part::of(file, i)),
             }
         }
-        report.shared += filling.shared;
+        if filling.pinned.contains(&true) {
+            report.shared += shared;
+        }
         Ok(whole)
     }
 
@@ -188,7 +193,7 @@ impl<'p> Chunks<'p> {
     fn flush(&self, filling: &mut Filling<'_>, tree: &mut TreeWriter<'_>) -> Result<(), PinError> {
         let Some(run) = filling.run.take() else { return Ok(()) };
         match run.bring(filling.target(tree)?, self.block) {
-            Ok(shared) => filling.shared += shared,
+            Ok(cloned) => filling.cloned += cloned,
             Err(error) => {
                 tracing::debug!(%error, path = %filling.file.path(), "chunks can't be taken");
                 filling.pinned[run.first as usize..=run.last as usize].fill(false);
@@ -236,6 +241,11 @@ impl Filling<'_> {
         Ok(self.target.insert(target))
     }
 
+    /// How many of its bytes are shared.
+    fn shared(&self) -> u64 {
+        self.target.as_ref().map_or(0, |target| shared::of_cloned(target, self.cloned))
+    }
+
     fn is_whole(&self) -> bool {
         self.pinned.iter().zip(self.file.chunks()).all(|(&pinned, chunk)| pinned || chunk.hole)
     }
@@ -251,7 +261,6 @@ fn complete(filling: &mut Filling<'_>, tree: &mut TreeWriter<'_>) -> Result<bool
     if let Err(error) = Assembly::new(filling.file, &[]).finish(file) {
         tracing::debug!(%error, "chunks are right, their file is not");
         filling.pinned.fill(false);
-        filling.shared = 0;
         return Ok(false);
     }
     tree.complete(target, &filling.file.entry())?;

@@ -6,6 +6,7 @@ mod local;
 mod refused;
 mod run;
 mod scratch;
+mod shared;
 mod whole_file;
 
 use std::ops::Range;

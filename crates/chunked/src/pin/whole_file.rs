@@ -11,6 +11,7 @@ use tree::{NewFile, TreeWriter};
 use super::PinError;
 use super::link;
 use super::refused::Refused;
+use super::shared;
 use crate::{Candidate, LayerBytes, Plan, Reuse, Sources, TocFile};
 
 const BUFFER: usize = 128 << 10;
@@ -71,9 +72,12 @@ impl<'p> WholeFiles<'p> {
                 return Ok(true);
             }
             if let Ok(taken) = self.fill(&source, &new, file)? {
-                tree.complete(new, &entry)?;
                 report.reused_files += file.size();
-                report.shared += if taken == Taken::Shared { file.size() } else { 0 };
+                report.shared += match taken {
+                    Taken::Copied => 0,
+                    Taken::Shared => shared::of_cloned(&new, file.size()),
+                };
+                tree.complete(new, &entry)?;
                 return Ok(true);
             }
             tracing::debug!(?candidate, path = %file.path(), "candidate is of no use");
