@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use chunked::{Candidate, LayerBytes, LocalTrees, Reuse, Sources};
 use common::blob::{Built, Recipe, file, rooted};
 use common::pull::pull_through;
-use common::tree::{assert_same, list_by_gnu_tar};
+use common::tree::{Found, assert_same, list_by_gnu_tar};
 use common::{Stage, random};
 use proptest::prelude::*;
 
@@ -159,7 +159,15 @@ proptest! {
         for reuse in [Reuse::ReflinkOrCopy, Reuse::ReflinkOnly, Reuse::HardLink, Reuse::Never] {
             let stage = Stage::new();
             let report = stage.unpack_from(&new.source(), &new, reuse, &[&base]).unwrap().report;
-            assert_same(&stage.list(), &tree);
+            // Equal files may become one.
+            let links = |tree: &[Found]| -> Vec<Found> {
+                let of = |found: &Found| match reuse {
+                    Reuse::HardLink => Found { same_as: String::new(), ..found.clone() },
+                    _ => found.clone(),
+                };
+                tree.iter().map(of).collect()
+            };
+            assert_same(&links(&stage.list()), &links(&tree));
             let nothing_old = Layers { old: Files::new(), ..layers.clone() };
             let is_used = reuse != Reuse::Never && (reuse != Reuse::ReflinkOnly || is_shared);
             let expected = expected(if is_used { &layers } else { &nothing_old });
@@ -182,7 +190,8 @@ proptest! {
     ) {
         let (old, new) = (built(layers.chunk, &layers.old), built(layers.chunk, &layers.new));
         let tree = list_by_gnu_tar(&new.tar);
-        for reuse in [Reuse::ReflinkOrCopy, Reuse::ReflinkOnly, Reuse::HardLink] {
+        // Not by hard links: what is written to the old layer is then in the new one as well.
+        for reuse in [Reuse::ReflinkOrCopy, Reuse::ReflinkOnly] {
             let (base, other, stage) = (Stage::new(), Stage::new(), Stage::new());
             base.unpack(&old).unwrap();
             other.unpack(&old).unwrap();

@@ -27,7 +27,8 @@ pub trait Sources: Sync {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Reuse {
-    /// Only by sharing their extents; where the filesystem can't, all is fetched.
+    /// Only from files whose extents can be shared; where the filesystem can't, all
+    /// is fetched. Of chunks, parts of blocks are copied even so.
     ReflinkOnly,
     /// By sharing their extents, or else by copying.
     #[default]
