@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 
 use storage_core::{FsError, FsResultExt, Hasher, LayerPath, VerifyError};
 
+use crate::plan::ranges::Part;
 use crate::{Chunk, TocFile};
 
 const BUFFER: usize = 128 << 10;
@@ -31,28 +32,47 @@ pub enum AssembleError {
 
 /// The digest of a file whose chunks arrive.
 ///
-/// Chunks that come in order are hashed as they come; from the first that does
-/// not, the file is read back at the end.
+/// Chunks that come in order are hashed as they come, and those that were there
+/// before are read back in between; from the first that comes out of order, the
+/// file is read back at the end.
 #[derive(Debug)]
-pub(crate) struct Assembly<'t> {
-    file: TocFile<'t>,
+pub(crate) struct Assembly<'a> {
+    file: TocFile<'a>,
     hasher: Hasher,
     /// Chunks that the hasher has seen, from the first on.
     hashed: u32,
+    /// Chunks that arrive, but for those that the hasher has seen; all others
+    /// are in the file already, or holes.
+    arriving: &'a [Part],
 }
 
-impl<'t> Assembly<'t> {
-    pub(crate) fn new(file: TocFile<'t>) -> Self {
-        Self { file, hasher: Hasher::new(), hashed: 0 }
+impl<'a> Assembly<'a> {
+    pub(crate) fn new(file: TocFile<'a>, arriving: &'a [Part]) -> Self {
+        Self { file, hasher: Hasher::new(), hashed: 0, arriving }
     }
 
     /// Whether chunk `i` comes in order: its bytes are to be hashed as they come.
-    pub(crate) fn begins(&mut self, i: u32) -> bool {
-        while self.hashed < i && self.file.chunk(self.hashed).hole {
-            hash_zeros(&mut self.hasher, self.file.chunk(self.hashed).size);
+    pub(crate) fn begins(&mut self, i: u32, target: &File) -> Result<bool, FsError> {
+        if self.arriving.first().is_none_or(|next| next.chunk != i) {
+            return Ok(false);
+        }
+        self.catch_up(i, target)?;
+        Ok(true)
+    }
+
+    /// Hashes what is in `target` before chunk `end`.
+    fn catch_up(&mut self, end: u32, target: &File) -> Result<(), FsError> {
+        while self.hashed < end {
+            let chunk = self.file.chunk(self.hashed);
+            if chunk.hole {
+                hash_zeros(&mut self.hasher, chunk.size);
+            } else {
+                let read = read_back(target, chunk, &mut self.hasher);
+                read.during("read", self.file.path().as_path())?;
+            }
             self.hashed += 1;
         }
-        self.hashed == i
+        Ok(())
     }
 
     /// Takes bytes of the chunk that came in order.
@@ -63,20 +83,14 @@ impl<'t> Assembly<'t> {
     /// All bytes of the chunk that came in order were taken.
     pub(crate) fn ended(&mut self) {
         self.hashed += 1;
+        self.arriving = &self.arriving[1..];
     }
 
     /// All chunks are in `target`: gives it its length, and verifies the whole.
     pub(crate) fn finish(&mut self, target: &File) -> Result<(), AssembleError> {
         let path = self.file.path();
         target.set_len(self.file.size()).during("set the length of", path.as_path())?;
-        for i in self.hashed..self.file.chunk_count() {
-            let chunk = self.file.chunk(i);
-            if chunk.hole {
-                hash_zeros(&mut self.hasher, chunk.size);
-            } else {
-                read_back(target, chunk, &mut self.hasher).during("read", path.as_path())?;
-            }
-        }
+        self.catch_up(self.file.chunk_count(), target)?;
         let expected = *self.file.digest().digest();
         let actual = std::mem::take(&mut self.hasher).finish();
         if actual == expected {

@@ -88,9 +88,11 @@
 //! # Bounds
 //!
 //! Whatever a blob says: 250 bytes of memory for each entry of its TOC and 24 for
-//! each chunk to be fetched; some megabytes of buffers, and one for each range
+//! each chunk to be fetched; about 150 for each place of a local file that may have
+//! what is wanted, of which up to eight are kept for a digest; some megabytes of buffers, and one for each range
 //! that is under way; one zstd window of up to 128 MiB. At most 16 files that are
-//! being filled are open at once. What comes before its turn goes to
+//! being filled are open at once, and 9 that chunks are taken from; of the latter,
+//! 4,096 at most are cloned to `Dirs::scratch`. What comes before its turn goes to
 //! `Dirs::scratch`, in files that have no name.
 
 mod annotation;

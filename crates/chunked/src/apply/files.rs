@@ -17,12 +17,12 @@ const COMPRESSED: u64 = 1 << 20;
 const DECODED: u64 = 4 << 20;
 
 /// Decodes chunks, verifies them, and writes them to their files.
-pub(super) struct Files<'a, 't, 'd> {
+pub(super) struct Files<'a, 't: 'a, 'd> {
     toc: &'t Toc,
     tree: &'a mut TreeWriter<'d>,
     prover: &'a Prover,
     report: LayerBytes,
-    outputs: Outputs<'t>,
+    outputs: Outputs<'a>,
     whole: WholeDecoder,
     /// Only one large chunk is decoded at a time, since its window may be large.
     streaming: Option<Streaming>,
@@ -52,14 +52,15 @@ impl From<io::Error> for Refusal {
     }
 }
 
-impl<'a, 't, 'd> Files<'a, 't, 'd> {
+impl<'a, 't: 'a, 'd> Files<'a, 't, 'd> {
     pub(super) fn new(
         toc: &'t Toc,
+        parts: &'a [Part],
         tree: &'a mut TreeWriter<'d>,
         prover: &'a Prover,
         report: LayerBytes,
     ) -> Self {
-        let (outputs, whole) = (Outputs::new(toc), WholeDecoder::new());
+        let (outputs, whole) = (Outputs::new(toc, parts), WholeDecoder::new());
         Self { toc, tree, prover, report, outputs, whole, streaming: None, idle: None }
     }
 
@@ -106,7 +107,7 @@ impl<'a, 't, 'd> Files<'a, 't, 'd> {
         let output = self.outputs.get(part.file, self.tree)?;
         let path = file.path();
         output.target().write_all_at(bytes, chunk.file_offset).during("write", path.as_path())?;
-        if output.assembly.begins(part.chunk) {
+        if output.begins(part.chunk)? {
             output.assembly.hash(bytes);
             output.assembly.ended();
         }
@@ -133,7 +134,7 @@ impl<'a, 't, 'd> Files<'a, 't, 'd> {
                 Some(decoder) => decoder,
                 None => StreamDecoder::new().map_err(|e| decode_error(file, part, e))?,
             };
-            let in_order = output.assembly.begins(part.chunk);
+            let in_order = output.begins(part.chunk)?;
             let hasher = chunk.digest.map(|_| Hasher::new());
             Streaming { lane, decoder, decoded: 0, hasher, in_order }
         };

@@ -14,7 +14,7 @@ use crate::plan::ranges::Part;
 use crate::spill::Spill;
 
 /// Takes pieces until all ranges are complete.
-pub(super) struct Work<'a, 't, 'd> {
+pub(super) struct Work<'a, 't: 'a, 'd> {
     parts: &'a [Part],
     ranges: &'a [Range<u64>],
     /// Offset of the next byte to arrive, for each range.
@@ -40,7 +40,7 @@ struct Lane {
     later: Spill,
 }
 
-impl<'a, 't, 'd> Work<'a, 't, 'd> {
+impl<'a, 't: 'a, 'd> Work<'a, 't, 'd> {
     pub(super) fn new(
         parts: &'a [Part],
         ranges: &'a [Range<u64>],

@@ -1,6 +1,12 @@
 //! Candidates to certainties: the one walk over the tree.
 
+mod chunk;
 mod link;
+mod local;
+mod refused;
+mod run;
+mod scratch;
+mod shared;
 mod whole_file;
 
 use std::ops::Range;
@@ -11,9 +17,11 @@ use storage_core::{Dirs, FsError, Link};
 use tree::{TreeError, TreeOptions, TreeWriter};
 
 use crate::assemble::{AssembleError, Assembly};
-use crate::plan::ranges::{Part, parts_of, ranges_for};
+use crate::plan::ranges::{Part, ranges_for};
 use crate::{LayerBytes, Plan, Prover, Sources, Toc, TocFile};
 
+use chunk::Chunks;
+use refused::Refused;
 use whole_file::WholeFiles;
 
 /// A plan of which all that needs no network was carried out.
@@ -60,11 +68,12 @@ impl PinError {
 
 impl<'t> Plan<'t> {
     /// Makes every entry that needs no network, in the order of the tar, and
-    /// settles for every file whether it needs the network.
+    /// settles for every file and chunk whether it needs the network.
     ///
-    /// Candidates are opened through `sources`, cloned or copied into `dirs.dest`,
-    /// and only then hashed. Whatever goes wrong with one is a reason to try the
-    /// next, and then to fetch. `prover` hears of each file that is whole.
+    /// Candidates are opened through `sources`, cloned into `dirs.dest` or
+    /// `dirs.scratch` or copied to their place, and only then hashed. Whatever
+    /// goes wrong with one is a reason to try the next, and then to fetch.
+    /// `prover` hears of each file that is whole.
     ///
     /// # Errors
     ///
@@ -77,8 +86,10 @@ impl<'t> Plan<'t> {
         prover: &Prover,
     ) -> Result<PinnedPlan<'t, 'd>, PinError> {
         let mut tree = TreeWriter::new(dirs.dest, options);
-        let mut files = WholeFiles::new(&self, sources, dirs);
-        let mut missing = Vec::new();
+        let refused = Refused::default();
+        let mut files = WholeFiles::new(&self, sources, dirs, &refused);
+        let mut chunks = Chunks::new(&self, sources, dirs, &refused)?;
+        let mut parts = Vec::new();
         let mut links = Vec::new();
         let mut report = LayerBytes { fetched: self.toc.received(), ..LayerBytes::default() };
         for index in 0..self.toc.len() {
@@ -95,11 +106,11 @@ impl<'t> Plan<'t> {
             } else if file.chunks().all(|chunk| chunk.hole) {
                 make_hole(file, &mut tree, &mut report)?;
                 prover.done(file.number());
-            } else {
-                missing.push(file.number());
+            } else if chunks.take(file, &mut tree, &mut parts, &mut report)? {
+                prover.done(file.number());
             }
         }
-        let parts = parts_of(self.toc, missing.into_iter());
+        chunks.finish()?;
         Ok(PinnedPlan {
             toc: self.toc,
             tree,
@@ -130,7 +141,7 @@ fn make_hole(
     report: &mut LayerBytes,
 ) -> Result<(), PinError> {
     let entry = file.entry();
-    let mut assembly = Assembly::new(file);
+    let mut assembly = Assembly::new(file, &[]);
     let target = tree.create(&entry)?;
     assembly.finish(&target).map_err(|error| match error {
         AssembleError::Fs(error) => PinError::Fs(error),

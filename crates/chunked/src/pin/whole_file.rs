@@ -10,6 +10,8 @@ use tree::{NewFile, TreeWriter};
 
 use super::PinError;
 use super::link;
+use super::refused::Refused;
+use super::shared;
 use crate::{Candidate, LayerBytes, Plan, Reuse, Sources, TocFile};
 
 const BUFFER: usize = 128 << 10;
@@ -19,8 +21,7 @@ pub(super) struct WholeFiles<'p> {
     plan: &'p Plan<'p>,
     sources: &'p dyn Sources,
     dirs: Dirs<'p>,
-    /// Pairs of devices between which extents can't be shared.
-    refused: Vec<(u64, u64)>,
+    refused: &'p Refused,
     buffer: Vec<u8>,
 }
 
@@ -35,8 +36,13 @@ enum Taken {
 struct Useless;
 
 impl<'p> WholeFiles<'p> {
-    pub(super) fn new(plan: &'p Plan<'p>, sources: &'p dyn Sources, dirs: Dirs<'p>) -> Self {
-        Self { plan, sources, dirs, refused: Vec::new(), buffer: vec![0; BUFFER] }
+    pub(super) fn new(
+        plan: &'p Plan<'p>,
+        sources: &'p dyn Sources,
+        dirs: Dirs<'p>,
+        refused: &'p Refused,
+    ) -> Self {
+        Self { plan, sources, dirs, refused, buffer: vec![0; BUFFER] }
     }
 
     /// Makes `file` from one of its candidates; `false` if none of them served.
@@ -66,9 +72,12 @@ impl<'p> WholeFiles<'p> {
                 return Ok(true);
             }
             if let Ok(taken) = self.fill(&source, &new, file)? {
-                tree.complete(new, &entry)?;
                 report.reused_files += file.size();
-                report.shared += if taken == Taken::Shared { file.size() } else { 0 };
+                report.shared += match taken {
+                    Taken::Copied => 0,
+                    Taken::Shared => shared::of_cloned(&new, file.size()),
+                };
+                tree.complete(new, &entry)?;
                 return Ok(true);
             }
             tracing::debug!(?candidate, path = %file.path(), "candidate is of no use");
@@ -114,16 +123,13 @@ impl<'p> WholeFiles<'p> {
     fn share(&mut self, source: &File, target: &File) -> Result<bool, Useless> {
         let device = |file: &File| file.metadata().map(|metadata| metadata.dev());
         let (Ok(from), Ok(to)) = (device(source), device(target)) else { return Err(Useless) };
-        if self.refused.contains(&(from, to)) {
+        if self.refused.contains(from, to) {
             return Ok(false);
         }
         match reflink(source, target) {
             Ok(()) => Ok(true),
             Err(ReflinkError::Refused(refusal)) => {
-                if refusal.is_about_the_filesystem() {
-                    tracing::debug!(from, to, %refusal, "extents can't be shared");
-                    self.refused.push((from, to));
-                }
+                self.refused.remember(from, to, refusal);
                 Ok(false)
             }
             Err(error) => {

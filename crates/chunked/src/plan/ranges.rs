@@ -20,7 +20,7 @@ use std::ops::Range;
 
 use storage_core::Link;
 
-use crate::Toc;
+use crate::{Chunk, TocFile};
 
 /// About what a request for one range takes in headers, both ways.
 const FREE: u64 = 512;
@@ -42,19 +42,12 @@ pub(crate) struct Part {
     pub(crate) chunk: u32,
 }
 
-/// The chunks of the given files that have to be fetched, in the order of the blob.
-pub(crate) fn parts_of(toc: &Toc, files: impl Iterator<Item = u32>) -> Vec<Part> {
-    let mut parts = Vec::new();
-    for number in files {
-        let chunks = (0..).zip(toc.file_number(number).chunks());
-        parts.extend(chunks.filter(|(_, chunk)| !chunk.hole).map(|(i, chunk)| Part {
-            start: chunk.offset,
-            end: chunk.end,
-            file: number,
-            chunk: i,
-        }));
+impl Part {
+    /// Chunk number `chunk` of `file`.
+    pub(crate) fn of(file: TocFile<'_>, chunk: u32) -> Self {
+        let Chunk { offset: start, end, .. } = file.chunk(chunk);
+        Self { start, end, file: file.number(), chunk }
     }
-    parts
 }
 
 /// Ranges that cover all parts: ascending and apart, each part inside exactly one.

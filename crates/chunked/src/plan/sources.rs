@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use storage_core::Link;
 
-use super::ranges::{parts_of, ranges_for};
+use super::ranges::{Part, ranges_for};
 use crate::{Candidate, DedupMap, Toc, TocFile};
 
 /// Opens local files that a [`DedupMap`] names.
@@ -27,7 +27,8 @@ pub trait Sources: Sync {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Reuse {
-    /// Only by sharing their extents; where the filesystem can't, all is fetched.
+    /// Only from files whose extents can be shared; where the filesystem can't, all
+    /// is fetched. Of chunks, parts of blocks are copied even so.
     ReflinkOnly,
     /// By sharing their extents, or else by copying.
     #[default]
@@ -74,7 +75,11 @@ pub struct PlanSummary {
     pub content: Tally,
     /// Those of them that are taken whole from local files.
     pub reused: Tally,
-    /// Those of them that need the network.
+    /// Uncompressed bytes of chunks that are taken from local files, for files
+    /// that are not taken whole.
+    pub reused_chunks: u64,
+    /// Those of the files that need the network, and what they lack: together
+    /// with `reused`, `reused_chunks` and `holes` these are the bytes of `content`.
     pub missing: Tally,
     /// Uncompressed bytes of holes in files that are not reused.
     pub holes: u64,
@@ -103,31 +108,55 @@ impl<'t> Plan<'t> {
                 summary.reused.add(file);
                 continue;
             }
-            if file.chunks().any(|chunk| !chunk.hole) {
-                summary.missing.add(file);
-            }
-            for chunk in file.chunks() {
-                if chunk.hole {
-                    summary.holes += chunk.size;
-                } else {
-                    summary.compressed += chunk.end - chunk.offset;
-                }
-            }
+            self.sum_up_chunks(file, &mut summary);
         }
         summary
+    }
+
+    fn sum_up_chunks(&self, file: TocFile<'_>, summary: &mut PlanSummary) {
+        let lacked = summary.missing.bytes;
+        for (i, chunk) in (0..).zip(file.chunks()) {
+            if chunk.hole {
+                summary.holes += chunk.size;
+            } else if self.chunk_candidates(file, i).next().is_some() {
+                summary.reused_chunks += chunk.size;
+            } else {
+                summary.missing.bytes += chunk.size;
+                summary.compressed += chunk.end - chunk.offset;
+            }
+        }
+        summary.missing.files += u64::from(summary.missing.bytes > lacked);
     }
 
     /// The byte ranges of the blob that would be fetched over `link`, if every
     /// candidate holds.
     pub fn missing(&self, link: &Link) -> Vec<Range<u64>> {
-        let missing = self.toc.files().filter(|&file| self.candidates(file).next().is_none());
-        ranges_for(&parts_of(self.toc, missing.map(|file| file.number())), link)
+        let mut parts = Vec::new();
+        for file in self.toc.files().filter(|&file| self.candidates(file).next().is_none()) {
+            for (i, chunk) in (0..).zip(file.chunks()) {
+                if !chunk.hole && self.chunk_candidates(file, i).next().is_none() {
+                    parts.push(Part::of(file, i));
+                }
+            }
+        }
+        ranges_for(&parts, link)
     }
 
     /// Local files that may be equal to `file`.
     pub(crate) fn candidates(&self, file: TocFile<'_>) -> impl Iterator<Item = &'t Candidate> {
         let places = self.map.whole_files(file.digest(), file.size());
         places.take(if self.reuse == Reuse::Never { 0 } else { usize::MAX })
+    }
+
+    /// Places that may have the content of chunk number `i` of `file`.
+    pub(crate) fn chunk_candidates(
+        &self,
+        file: TocFile<'_>,
+        i: u32,
+    ) -> impl Iterator<Item = &'t Candidate> {
+        let digest = file.chunk_digest(i).filter(|_| self.reuse != Reuse::Never);
+        let (map, size) = (self.map, file.chunk(i).size);
+        digest.into_iter().flat_map(move |digest| map.chunks(digest, size))
     }
 }
 
@@ -141,28 +170,52 @@ mod tests {
     use super::*;
     use crate::Limits;
 
-    /// Files with that many compressed bytes after a gap, each with a digest of its own.
-    fn toc(layout: &[(u64, u64)]) -> Toc {
-        let mut place = 0;
+    /// Files of as many chunks as they have compressed lengths, after a gap; every
+    /// chunk and file has a digest of its own, and every seventh chunk is a hole.
+    fn toc(layout: &[(u64, Vec<u64>)]) -> Toc {
+        let (mut place, mut number) = (0_u64, 0_u64);
         let mut entries = Vec::new();
-        for (i, (gap, length)) in layout.iter().enumerate() {
-            let digest = Digest::of(&i.to_le_bytes());
-            let (offset, end) = (place + gap, place + gap + length);
-            place = end;
-            entries.push(format!(
-                r#"{{"type":"reg","name":"{i}","size":{length},"digest":"{digest}","offset":{offset},"endOffset":{end}}}"#
-            ));
+        for (i, (gap, lengths)) in layout.iter().enumerate() {
+            let size: u64 = lengths.iter().sum();
+            let digest = Digest::of(format!("file {i}").as_bytes());
+            place += gap;
+            let end = place + size;
+            let mut fields =
+                format!(r#""type":"reg","size":{size},"digest":"{digest}","endOffset":{end}"#);
+            let mut at = 0;
+            for length in lengths {
+                number += 1;
+                let chunk = Digest::of(&number.to_le_bytes());
+                let of_several = if lengths.len() == 1 {
+                    String::new()
+                } else {
+                    let kind = if number % 7 == 0 { "zeros" } else { "" };
+                    format!(
+                        r#","chunkSize":{length},"chunkOffset":{at},"chunkDigest":"{chunk}","chunkType":"{kind}""#
+                    )
+                };
+                entries.push(format!(r#"{{{fields},"name":"{i}","offset":{place}{of_several}}}"#));
+                fields = r#""type":"chunk""#.into();
+                (place, at) = (place + length, at + length);
+            }
         }
         let json = format!(r#"{{"entries":[{}]}}"#, entries.join(","));
         Toc::read(json.as_bytes(), &Limits::default()).unwrap()
     }
 
-    fn map<'a>(toc: &Toc, known: impl IntoIterator<Item = &'a (usize, u32)>) -> DedupMap {
+    /// Knows some files, and some chunks, each at some place.
+    fn map<'a>(toc: &Toc, known: impl IntoIterator<Item = &'a (usize, usize, u32)>) -> DedupMap {
         let mut map = DedupMap::new();
-        for &(index, source) in known {
+        for &(index, chunk, source) in known {
             let file = toc.file(index % toc.len()).unwrap();
-            let (path, length) = (LayerPath::ROOT, file.size());
-            map.add(file.digest(), Candidate { source, path, offset: 0, length });
+            let chunks: Vec<_> = file.chunks().collect();
+            let (digest, length, offset) = match chunks.get(chunk) {
+                Some(chunk) => {
+                    (chunk.digest.unwrap_or(file.digest()), chunk.size, u64::from(source % 3))
+                }
+                None => (file.digest(), file.size(), 0),
+            };
+            map.add(digest, Candidate { source, path: LayerPath::ROOT, offset, length });
         }
         map
     }
@@ -174,41 +227,94 @@ mod tests {
         ranges.iter().map(|range| range.end - range.start).sum()
     }
 
+    prop_compose! {
+        fn layout()(layout in proptest::collection::vec(
+            (0..5000_u64, proptest::collection::vec(1..50_000_u64, 1..6)), 1..25,
+        )) -> Vec<(u64, Vec<u64>)> {
+            layout
+        }
+    }
+
+    prop_compose! {
+        fn known()(known in proptest::collection::vec(
+            (0..60_usize, 0..8_usize, 0..30_u32), 0..80,
+        )) -> Vec<(usize, usize, u32)> {
+            known
+        }
+    }
+
     proptest! {
         #[test]
         fn the_order_in_which_the_map_was_filled_does_not_matter(
-            layout in proptest::collection::vec((0..5000_u64, 1..50_000_u64), 1..40),
-            known in proptest::collection::vec((0..60_usize, 0..30_u32), 0..60),
+            (known, shuffled) in known().prop_flat_map(|known| (Just(known.clone()), Just(known).prop_shuffle())),
+            layout in layout(),
         ) {
             let toc = toc(&layout);
-            let (a, b) = (map(&toc, &known), map(&toc, known.iter().rev()));
+            let (a, b) = (map(&toc, &known), map(&toc, &shuffled));
+            for file in toc.files() {
+                for (i, chunk) in (0..).zip(file.chunks()) {
+                    let [a, b] = [&a, &b].map(|map| {
+                        let plan = Plan::new(&toc, map, Reuse::default());
+                        let whole = plan.candidates(file).cloned().collect::<Vec<_>>();
+                        (whole, plan.chunk_candidates(file, i).cloned().collect::<Vec<_>>())
+                    });
+                    prop_assert_eq!(a, b, "chunk {} of {}", chunk.file_offset, file.path());
+                }
+            }
             let plan = |map| Plan::new(&toc, map, Reuse::default()).summary();
             prop_assert_eq!(plan(&a), plan(&b));
             prop_assert_eq!(fetched(&toc, &a), fetched(&toc, &b));
-            let summary = plan(&a);
+        }
+
+        #[test]
+        fn a_plan_tiles_every_file_and_ranges_cover_what_is_missing(
+            layout in layout(), known in known(), rate in 1e4..1e9,
+        ) {
+            let (toc, link) = (toc(&layout), Link {
+                round_trip: Duration::from_millis(1), bytes_per_second: rate, parallel: 4,
+            });
+            let map = map(&toc, &known);
+            let plan = Plan::new(&toc, &map, Reuse::default());
+            let (ranges, sum) = (plan.missing(&link), plan.summary());
             prop_assert_eq!(
-                summary.content.bytes, summary.reused.bytes + summary.missing.bytes
+                sum.content.bytes,
+                sum.reused.bytes + sum.reused_chunks + sum.holes + sum.missing.bytes
             );
+            let mut compressed = 0;
+            for file in toc.files().filter(|&file| plan.candidates(file).next().is_none()) {
+                for (i, chunk) in (0..).zip(file.chunks()) {
+                    if chunk.hole || plan.chunk_candidates(file, i).next().is_some() {
+                        continue;
+                    }
+                    compressed += chunk.end - chunk.offset;
+                    let holding = ranges.iter().filter(|range| {
+                        range.start <= chunk.offset && chunk.end <= range.end
+                    });
+                    prop_assert_eq!(holding.count(), 1);
+                }
+            }
+            prop_assert_eq!(sum.compressed, compressed);
         }
 
         #[test]
         fn adding_to_the_map_never_makes_the_download_larger(
-            layout in proptest::collection::vec((0..5000_u64, 1..50_000_u64), 1..40),
-            known in proptest::collection::vec((0..60_usize, 0..3_u32), 0..60),
-            fewer in 0..60_usize,
+            layout in layout(), known in known(), fewer in 0..80_usize,
         ) {
             let toc = toc(&layout);
-            let fewer = map(&toc, known.iter().take(fewer));
-            prop_assert!(fetched(&toc, &map(&toc, &known)) <= fetched(&toc, &fewer));
+            let (all, fewer) = (map(&toc, &known), map(&toc, known.iter().take(fewer)));
+            prop_assert!(fetched(&toc, &all) <= fetched(&toc, &fewer));
+            let exact = |map| Plan::new(&toc, map, Reuse::default()).summary().compressed;
+            prop_assert!(exact(&all) <= exact(&fewer));
         }
     }
 
     #[test]
     fn with_no_reuse_all_is_missing() {
-        let toc = toc(&[(0, 10), (5, 20)]);
-        let map = map(&toc, &[(0, 0), (1, 0)]);
+        let toc = toc(&[(0, vec![10]), (5, vec![20, 10])]);
+        let map = map(&toc, &[(0, 9, 0), (1, 1, 0)]);
         let summary = Plan::new(&toc, &map, Reuse::Never).summary();
-        assert_eq!((summary.missing.bytes, summary.reused.files), (30, 0));
-        assert_eq!(Plan::new(&toc, &map, Reuse::ReflinkOnly).summary().missing.bytes, 0);
+        assert_eq!((summary.missing.bytes, summary.reused.files), (40, 0));
+        let summary = Plan::new(&toc, &map, Reuse::ReflinkOnly).summary();
+        assert_eq!((summary.missing, summary.reused_chunks), (Tally { files: 1, bytes: 20 }, 10));
     }
 }

@@ -19,6 +19,7 @@ pub use agree::{Disagreement, Field};
 pub use error::{EntryProblem, TocError};
 pub use scan::{ScanError, Scanned, scan};
 
+pub(crate) use entry::EntryText;
 pub(crate) use read::EntryTexts;
 
 /// The table of contents of a layer: every entry, and where its content is in the blob.
@@ -338,6 +339,12 @@ impl<'t> TocFile<'t> {
             digest: row.digest.map(|digest| Digest::from_bytes(digest).into()),
             hole: row.hole,
         }
+    }
+
+    /// Digest of chunk number `i`; the only chunk of a file has the file's.
+    pub(crate) fn chunk_digest(&self, i: u32) -> Option<ChunkDigest> {
+        let only = || (self.chunk_count() == 1).then(|| self.digest());
+        self.chunk(i).digest.or_else(only)
     }
 
     fn content(&self) -> &'t Content {

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 pub(crate) mod blob;
+pub(crate) mod pull;
 pub(crate) mod sources;
 pub(crate) mod tree;
 
