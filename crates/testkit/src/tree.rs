@@ -153,9 +153,14 @@ impl Tree {
     ///
     /// If a name exists, except as a directory, or the filesystem refuses an attribute.
     pub fn write(&self, top: &Path) -> Result<()> {
-        fs::create_dir_all(top).with_context(|| format!("make {}", top.display()))?;
         let parent = directory();
         let mut directories = Vec::new();
+        if !top.is_dir() {
+            fs::create_dir_all(top).with_context(|| format!("make {}", top.display()))?;
+            // As any other directory that nobody named, unless somebody did.
+            let named = self.nodes.iter().any(|(path, _)| path == ".");
+            directories.extend((!named).then(|| (top.to_owned(), &parent)));
+        }
         for (path, node) in &self.nodes {
             let place = top.join(path);
             let parents = make_parents(&place)?;

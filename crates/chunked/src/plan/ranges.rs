@@ -13,6 +13,11 @@
 //! made the download 60 % larger. It yields where it would make the pull slower
 //! than one stream over everything.
 //!
+//! No link counts as faster than [`FASTEST`]. Beyond it bytes cost more than their
+//! time (others share the line, and somebody pays for it), and what a few requests
+//! measured is too coarse: on a busy machine a registry next door once looked so
+//! far and so fast that 172 MB were streamed for the sake of 17.
+//!
 //! Under each rule, needing less never means fetching more: what is bridged for
 //! a part of the chunks is bridged for all of them, too.
 
@@ -24,6 +29,9 @@ use crate::{Chunk, TocFile};
 
 /// About what a request for one range takes in headers, both ways.
 const FREE: u64 = 512;
+
+/// Bytes a second; 200 Mbit/s.
+const FASTEST: f64 = 25e6;
 
 /// Of how many bytes one may be wasted. A byte may count for two overlapping
 /// stretches, so that the waste is at most twice this part in all.
@@ -80,7 +88,7 @@ impl Cost {
     )]
     fn of(link: &Link) -> Self {
         let per_request = link.round_trip.as_secs_f64() / link.parallel.max(1) as f64;
-        let per_byte = 1.0 / link.bytes_per_second.max(1.0);
+        let per_byte = 1.0 / link.bytes_per_second.clamp(1.0, FASTEST);
         Self { gap: (per_request / per_byte) as u64, per_request, per_byte }
     }
 

@@ -126,7 +126,8 @@ mod tests {
         let records = b"24 SCHILY.xattr.u.b=old\n22 SCHILY.xattr.u.a=\xff\n\
             24 SCHILY.xattr.u.b=n\0=\n21 SCHILY.xattr.u.c=\n";
         let pax = Pax::read(records, 0).unwrap();
-        assert_eq!(pax.xattrs, [(&b"u.a"[..], &b"\xff"[..]), (b"u.b", b"n\0=")]);
+        let expected = [(&b"u.a"[..], &b"\xff"[..]), (b"u.b", b"n\0="), (b"u.c", b"")];
+        assert_eq!(pax.xattrs, expected);
     }
 
     #[test]
