@@ -5,7 +5,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use xshell::cmd;
+use testkit::peer::peers_dir;
+use xshell::{Shell, cmd};
 
 use crate::flags::Integration;
 use crate::say::step;
@@ -35,10 +36,31 @@ pub(crate) fn run() -> Result<()> {
         Ok(cmd!(sh, "cargo doc --workspace --no-deps --locked").run()?)
     })?;
     step("peers", || peers.finish())?;
+    step("examples", || examples(&sh))?;
     let everything = Integration { fs: Vec::new(), threads: 2, filter: None };
     step("integration", || integration::run(&everything))?;
     eprintln!("=== ci: all passed in {:.0} s", start.elapsed().as_secs_f64());
     Ok(())
+}
+
+/// Runs the examples that work on files, on files.
+fn examples(sh: &Shell) -> Result<()> {
+    let place = tempfile::tempdir().context("make a place for examples")?;
+    let (copy, tree) = (place.path().join("copy"), place.path().join("tree"));
+    cmd!(sh, "cargo run -q --locked -p reflayer-reflink --example share -- Cargo.lock {copy}")
+        .run()?;
+    cmd!(sh, "cmp Cargo.lock {copy}").run()?;
+    let layout = peers_dir().join("images/oci-chunked");
+    let unpack = "cargo run -q --locked -p reflayer-chunked --example unpack_layout --";
+    let unpack: Vec<&str> = unpack.split(' ').collect();
+    cmd!(sh, "{unpack...} {layout} v1 {tree}").run()?;
+    let staging = place.path().join("staging");
+    sh.create_dir(&staging)?;
+    Ok(cmd!(
+        sh,
+        "cargo run -q --locked -p reflayer-overlay-driver --example stage_and_commit -- {staging}"
+    )
+    .run()?)
 }
 
 /// A task of ours that runs beside this one; its output shows up if it fails.

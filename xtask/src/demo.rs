@@ -80,13 +80,22 @@ impl Demo {
     fn show(&self) -> Result<()> {
         let mount = self.place.join("mnt");
         std::fs::create_dir(&mount).with_context(|| format!("create {}", mount.display()))?;
-        if !packages::is_root() {
-            return self.list(&self.place.join("root/overlay"));
+        let at = mount.display().to_string();
+        if !packages::is_root() || self.reflayer(&["mount", "demo:v2", &at]).is_err() {
+            return self.list(&self.tree()?.join("usr"));
         }
-        self.reflayer(&["mount", "demo:v2", &mount.display().to_string()])?;
-        let shown = self.list(&mount);
-        self.reflayer(&["umount", &mount.display().to_string()])?;
+        let shown = self.list(&mount.join("usr"));
+        self.reflayer(&["umount", &at])?;
         shown
+    }
+
+    /// Where the only layer of v2 lies.
+    fn tree(&self) -> Result<PathBuf> {
+        let (program, root, run) = (&self.program, self.place.join("root"), self.place.join("run"));
+        let inspect = cmd!(self.sh, "{program} --root {root} --runroot {run} inspect demo:v2");
+        let image: serde_json::Value = serde_json::from_str(&inspect.quiet().read()?)?;
+        let layer = image["layers"][0].as_str().context("v2 has a layer")?;
+        Ok(root.join("overlay").join(layer).join("diff"))
     }
 
     fn list(&self, directory: &Path) -> Result<()> {

@@ -10,7 +10,7 @@ pub(crate) const USAGE: u8 = 2;
 pub(crate) const FINDINGS: u8 = 3;
 /// The image, layer or reference named does not exist.
 pub(crate) const NOT_FOUND: u8 = 4;
-/// What is to be removed is in use: by a container, a mount, or another image.
+/// What is to be removed is in use, by a container or a mount.
 pub(crate) const IN_USE: u8 = 5;
 
 /// The code for an error.

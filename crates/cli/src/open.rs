@@ -1,6 +1,6 @@
 //! The store that a command works on.
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use config::{Environment, StorageConfig};
 use reflayer::Store;
 
@@ -12,6 +12,15 @@ pub(crate) fn store(global: &Global) -> anyhow::Result<Store> {
         (Some(root), Some(run_root)) => (root.clone(), run_root.clone()),
         (root, run_root) => {
             let storage = StorageConfig::load(&Environment::of_process())?;
+            ensure!(
+                matches!(storage.driver.as_str(), "" | "overlay" | "overlay2"),
+                "storage.conf asks for the driver {:?}: only overlay stores are written",
+                storage.driver
+            );
+            ensure!(
+                storage.image_store.is_none(),
+                "storage.conf names an imagestore, which is not supported: use --root and --runroot"
+            );
             (
                 root.clone().unwrap_or(storage.graph_root),
                 run_root.clone().unwrap_or(storage.run_root),

@@ -83,8 +83,12 @@ impl StorageConfig {
     /// tells where a user's store is.
     pub fn load(environment: &Environment) -> Result<Self, ConfigError> {
         let mut merged = Storage::default();
-        for path in files(environment) {
-            if let Some(file) = read_toml::<File>(&path)? {
+        for (path, is_of_system) in files(environment) {
+            if let Some(mut file) = read_toml::<File>(&path)? {
+                if environment.uid() != 0 && is_of_system {
+                    // There these are meant for root.
+                    (file.storage.graphroot, file.storage.runroot) = (None, None);
+                }
                 merged.overlay(file.storage);
             }
         }
@@ -92,16 +96,17 @@ impl StorageConfig {
     }
 }
 
-/// The files to read, the least important first.
-fn files(environment: &Environment) -> Vec<PathBuf> {
+/// The files to read, the least important first, and whether each is the system's.
+fn files(environment: &Environment) -> Vec<(PathBuf, bool)> {
     if let Some(path) = environment.path("CONTAINERS_STORAGE_CONF") {
-        return vec![path];
+        return vec![(path, false)];
     }
     let system = environment.system("etc/containers/storage.conf");
     let vendor = environment.system("usr/share/containers/storage.conf");
-    let mut files = vec![if system.exists() { system } else { vendor }];
+    let mut files = vec![(if system.exists() { system } else { vendor }, true)];
     if environment.uid() != 0 {
-        files.extend(environment.config_home().map(|home| home.join("containers/storage.conf")));
+        let own = environment.config_home().map(|home| home.join("containers/storage.conf"));
+        files.extend(own.map(|path| (path, false)));
     }
     files
 }
@@ -154,8 +159,9 @@ impl Storage {
         } else {
             let data = || Some(environment.data_home()?.join("containers/storage"));
             let run = || Some(environment.runtime_dir()?.join("containers"));
-            let graph =
-                path(self.rootless_storage_path).or_else(data).ok_or(ConfigError::NoHome)?;
+            let own = path(self.graphroot).or_else(|| path(self.rootless_storage_path));
+            let graph = own.or_else(data).ok_or(ConfigError::NoHome)?;
+            let run = || path(self.runroot).or_else(run);
             let temporary = || format!("/tmp/storage-run-{}/containers", environment.uid()).into();
             (graph, run().unwrap_or_else(temporary))
         };
@@ -222,6 +228,18 @@ mod tests {
         assert_eq!(storage.additional_image_stores, [PathBuf::from("/a")]);
         assert_eq!(storage.pull_options.enable_partial_images, Some(true));
         assert!(storage.pull_options.use_hard_links);
+    }
+
+    #[test]
+    fn a_users_own_roots_are_taken_and_the_systems_are_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("storage.conf");
+        std::fs::write(&path, "[storage]\ngraphroot = \"$HOME/g\"\nrunroot = \"/r\"\n").unwrap();
+        let environment = Environment::for_tests("/home/ada", 1000)
+            .with("CONTAINERS_STORAGE_CONF", path.to_str().unwrap());
+        let storage = StorageConfig::load(&environment).unwrap();
+        assert_eq!(storage.graph_root.to_str(), Some("/home/ada/g"));
+        assert_eq!(storage.run_root.to_str(), Some("/r"));
     }
 
     #[test]

@@ -69,7 +69,7 @@ pub enum Problem {
     /// A tree or data without a record.
     Orphan {
         /// The directory's name.
-        id: LayerId,
+        id: String,
     },
     /// A file that the record names is not there.
     MissingBigData {
@@ -176,7 +176,7 @@ impl Store {
             }
         }
         let orphans = self.orphans(layers)?.into_iter();
-        problems.extend(orphans.map(|id| Problem::Orphan { id }));
+        problems.extend(orphans.map(|id| Problem::Orphan { id: id.to_string() }));
         Ok(())
     }
 
@@ -239,6 +239,8 @@ fn check_images(
             problems.extend(check_document(record, key, images)?);
         }
     }
+    let orphans = images.orphans()?.into_iter();
+    problems.extend(orphans.map(|id| Problem::Orphan { id: id.to_string() }));
     Ok(())
 }
 
@@ -274,7 +276,8 @@ fn harmed(problem: &Problem, layers: &[LayerRecord], images: &[ImageRecord]) -> 
         | Problem::Changed { layer, .. } => stands_on(image, layer),
         Problem::MissingLayer { layer, .. } => image.layer.as_ref() == Some(layer),
         Problem::MissingBigData { id, .. } | Problem::DamagedBigData { id, .. } => {
-            image.id.as_str() == id
+            let layer = id.parse().ok();
+            image.id.as_str() == id || layer.is_some_and(|layer| stands_on(image, &layer))
         }
         Problem::Orphan { .. } => false,
     };

@@ -6,7 +6,7 @@ use rustix::fs::{AtFlags, statat};
 use rustix::io::Errno;
 use serde::Serialize;
 use storage_core::{FsError, LayerId};
-use storage_core::{LayersWrite, RecordError};
+use storage_core::{ImagesWrite, LayersWrite, RecordError};
 
 use crate::Store;
 use crate::pull::{Removal, pull_is_alive, pull_of};
@@ -52,11 +52,15 @@ impl Store {
         };
         let mut removal = Removal::default();
         let mut layers = self.layers.write()?;
+        let images = self.images.write()?;
+        let containers = self.containers.hold()?;
+        self.refuse_transient()?;
         garbage.incomplete_layers = layers.incomplete();
         if !options.dry_run {
             self.remove_incomplete(&mut layers, &mut removal)?;
         }
-        garbage.unreferenced_layers = self.unreferenced(&layers, options.all)?;
+        let needed = in_use(&layers, &images, &containers, None);
+        garbage.unreferenced_layers = self.unreferenced(&layers, needed, options.all)?;
         garbage.orphans = self.orphans(&layers)?;
         if !options.dry_run {
             self.remove_layers(&mut layers, &garbage.unreferenced_layers, &mut removal)?;
@@ -65,9 +69,9 @@ impl Store {
             }
             self.driver.remove_dangling_links()?;
             layers.sweep()?;
-            self.remove_orphaned_images()?;
+            remove_orphaned_images(&images)?;
         }
-        drop(layers);
+        drop((containers, images, layers));
         Ok(garbage)
     }
 
@@ -77,35 +81,36 @@ impl Store {
         Ok(recovered.slots + recovered.temp_dirs + self.layers.recover()?)
     }
 
-    /// Removes documents of images that have no record.
-    fn remove_orphaned_images(&self) -> Result<(), RemoveError> {
-        let images = self.images.write()?;
-        for id in images.orphans()? {
-            images.remove_orphan(&id)?;
-        }
-        images.sweep()?;
-        Ok(())
-    }
-
-    /// Layers that no image, container or mount needs, directly or through a
-    /// child; without `all` only those of our own pulls that have died.
+    /// Layers that are neither `needed` nor below one that is, nor mounted;
+    /// without `all` only those of our own pulls that have died.
     fn unreferenced(
         &self,
         layers: &LayersWrite<'_>,
+        mut needed: BTreeSet<LayerId>,
         all: bool,
     ) -> Result<Vec<LayerId>, RemoveError> {
-        let images = self.images.write()?;
-        let containers = self.containers.hold()?;
-        let mut needed = in_use(layers, &images, &containers, None);
-        needed.extend(self.driver.mounts_using()?.into_keys());
+        needed.extend(self.mounted(layers)?);
         for record in layers.records() {
             if !all && self.may_be_wanted(&record.metadata)? {
                 needed.insert(record.id.clone());
             }
         }
         let needed = with_parents(needed, layers);
-        let ids = layers.records().iter().map(|record| record.id.clone());
+        let whole = layers.records().iter().filter(|record| !record.is_incomplete());
+        let ids = whole.map(|record| record.id.clone());
         Ok(ids.filter(|id| !needed.contains(id)).collect())
+    }
+
+    /// Layers that a mount shows: one that this process sees, or one that another
+    /// tool recorded, perhaps from a mount namespace of its own.
+    pub(crate) fn mounted(
+        &self,
+        layers: &LayersWrite<'_>,
+    ) -> Result<BTreeSet<LayerId>, RecordError> {
+        let recorded = self.mounts.read(layers)?;
+        let recorded = recorded.records().iter().filter(|mount| mount.count > 0);
+        let seen = self.driver.mounts_using()?.into_keys();
+        Ok(seen.chain(recorded.map(|mount| mount.id.clone())).collect())
     }
 
     /// Whether a layer with this `metadata` may still get an image.
@@ -126,9 +131,14 @@ impl Store {
         }
         let mut ids: BTreeSet<LayerId> = self.driver.layer_dirs()?.into_iter().collect();
         ids.extend(layers.orphans()?);
-        let mounted = self.driver.mounts_using()?;
-        let orphan = |id: &LayerId| layers.get(id).is_none() && !mounted.contains_key(id);
+        let mounted = self.mounted(layers)?;
+        let orphan = |id: &LayerId| layers.get(id).is_none() && !mounted.contains(id);
         Ok(ids.into_iter().filter(orphan).collect())
+    }
+
+    /// Refuses to remove anything where records that are not read may need it.
+    pub(crate) fn refuse_transient(&self) -> Result<(), RemoveError> {
+        if self.has_transient_layers()? { Err(RemoveError::Transient) } else { Ok(()) }
     }
 
     fn has_transient_layers(&self) -> Result<bool, FsError> {
@@ -139,6 +149,14 @@ impl Store {
             Err(error) => Err(FsError::new("look at", path, error)),
         }
     }
+}
+
+/// Removes documents of images that have no record.
+pub(crate) fn remove_orphaned_images(images: &ImagesWrite<'_>) -> Result<(), RecordError> {
+    for id in images.orphans()? {
+        images.remove_orphan(&id)?;
+    }
+    images.sweep().map(drop)
 }
 
 /// The layers and all below them.

@@ -8,7 +8,7 @@ use storage_core::{FsError, ImageId, LayerId};
 
 use crate::Store;
 use crate::names::{self, LookupError};
-use crate::pull::{PublishError, Removal};
+use crate::pull::{PublishError, Removal, set_incomplete};
 
 /// What was removed, or would be.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -38,6 +38,9 @@ pub enum RemoveError {
     /// A directory could not be moved out of its place.
     #[error("remove a layer")]
     Fs(#[from] FsError),
+    /// Containers of this store live in the run root, whose records are not read.
+    #[error("the store keeps transient containers, whose layers are not known: nothing is removed")]
+    Transient,
     /// A container is made from the image.
     #[error("image {image} is in use by container {container}")]
     InUse {
@@ -69,9 +72,9 @@ impl Store {
     pub fn remove_image(&self, image: &str, dry_run: bool) -> Result<Removed, RemoveError> {
         let mut removal = Removal::default();
         let mut layers = self.layers.write()?;
-        self.remove_incomplete(&mut layers, &mut removal)?;
         let mut images = self.images.write()?;
         let containers = self.containers.hold()?;
+        self.refuse_transient()?;
         let (record, name) = names::find(images.records(), image)?;
         let (id, top, count) = (record.id.clone(), record.layer.clone(), record.names.len());
         if let Some(name) = name.filter(|_| count > 1) {
@@ -86,8 +89,9 @@ impl Store {
         let in_use = in_use(&layers, &images, &containers, Some(&id));
         refuse_if_used(&id, &containers)?;
         let removable = removable_chain(top, &layers, &in_use);
-        self.refuse_if_mounted(&id, &removable)?;
+        self.refuse_if_mounted(&id, &removable, &layers)?;
         if !dry_run {
+            self.remove_incomplete(&mut layers, &mut removal)?;
             images.remove(&id)?;
             self.remove_layers(&mut layers, &removable, &mut removal)?;
         }
@@ -105,18 +109,19 @@ impl Store {
         if ids.is_empty() {
             return Ok(());
         }
-        for record in layers.records_mut() {
-            if ids.contains(&record.id) {
-                record.flags.set_incomplete(true);
-            }
-        }
+        set_incomplete(layers, ids, true);
         layers.save()?;
         Ok(self.remove_incomplete(layers, removal)?)
     }
 
-    fn refuse_if_mounted(&self, image: &ImageId, layers: &[LayerId]) -> Result<(), RemoveError> {
-        let mounted = self.driver.mounts_using()?;
-        match layers.iter().find(|layer| mounted.contains_key(layer)) {
+    fn refuse_if_mounted(
+        &self,
+        image: &ImageId,
+        removable: &[LayerId],
+        layers: &LayersWrite<'_>,
+    ) -> Result<(), RemoveError> {
+        let mounted = self.mounted(layers)?;
+        match removable.iter().find(|layer| mounted.contains(*layer)) {
             None => Ok(()),
             Some(layer) => Err(RemoveError::Mounted { image: image.clone(), layer: layer.clone() }),
         }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use overlay_driver::Driver;
 use rustix::fs::{Mode, OFlags, open};
-use storage_core::{ContainerStore, ImageStore, LayerStore, RecordError};
+use storage_core::{ContainerStore, ImageStore, LayerStore, MountStore, RecordError};
 use storage_core::{FsError, FsResultExt as _};
 use tree::Privileges;
 
@@ -22,6 +22,7 @@ pub struct Store {
     pub(crate) layers: LayerStore,
     pub(crate) images: ImageStore,
     pub(crate) containers: ContainerStore,
+    pub(crate) mounts: MountStore,
     pub(crate) privileges: Privileges,
 }
 
@@ -62,6 +63,7 @@ impl Store {
             layers: LayerStore::open(&root)?,
             images: ImageStore::open(&root)?,
             containers: ContainerStore::open(&root)?,
+            mounts: MountStore::open(&run_root)?,
             privileges: Privileges::of_process(),
             run_root,
             root_path,

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
-use std::os::unix::fs::{MetadataExt as _, symlink};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -81,6 +81,7 @@ impl Versions {
         match self.files % EVERY {
             0 => {
                 copy(&old, &new)?;
+                make_writable(&new)?;
                 append(&new, b"changed by the update\n")
             }
             1 => append(
@@ -98,6 +99,13 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     let modified = from.metadata()?.modified()?;
     let file = OpenOptions::new().read(true).open(to)?;
     file.set_modified(modified).with_context(|| format!("set time of {}", to.display()))
+}
+
+fn make_writable(path: &Path) -> Result<()> {
+    let mut permissions = path.metadata()?.permissions();
+    permissions.set_mode(permissions.mode() | 0o200);
+    fs::set_permissions(path, permissions)
+        .with_context(|| format!("set mode of {}", path.display()))
 }
 
 fn append(path: &Path, text: &[u8]) -> Result<()> {

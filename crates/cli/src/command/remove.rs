@@ -10,14 +10,15 @@ pub(crate) fn rmi(store: &Store, image: &str, dry_run: bool, json: bool) -> anyh
         report::json(&removed)?;
         return Ok(exit::SUCCESS);
     }
+    let verb = verb(dry_run);
     for name in &removed.untagged {
-        println!("untagged {name}");
+        println!("{verb} name {name}");
     }
     for image in &removed.images {
-        println!("removed image {image}");
+        println!("{verb} image {image}");
     }
     for layer in &removed.layers {
-        println!("removed layer {layer}");
+        println!("{verb} layer {layer}");
     }
     Ok(exit::SUCCESS)
 }
@@ -31,11 +32,16 @@ pub(crate) fn gc(store: &Store, all: bool, dry_run: bool, json: bool) -> anyhow:
     if garbage.dead_directories > 0 {
         println!("removed {} directories of dead processes", garbage.dead_directories);
     }
+    let verb = verb(dry_run);
     for layer in garbage.incomplete_layers.iter().chain(&garbage.unreferenced_layers) {
-        println!("removed layer {layer}");
+        println!("{verb} layer {layer}");
     }
     for orphan in &garbage.orphans {
-        println!("removed {orphan}, which had no record");
+        println!("{verb} {orphan}, which has no record");
     }
     Ok(exit::SUCCESS)
+}
+
+fn verb(dry_run: bool) -> &'static str {
+    if dry_run { "would remove" } else { "removed" }
 }

@@ -22,7 +22,7 @@ pub use layer::LayerError;
 pub(crate) use layer::chain as error_chain;
 pub(crate) use mark::{PullMark, pull_is_alive, pull_of};
 pub use publish::PublishError;
-pub(crate) use publish::Removal;
+pub(crate) use publish::{Removal, set_incomplete};
 
 use layer::{FetchedLayer, WantedLayer};
 use publish::{Outcome, Publication};
@@ -88,6 +88,9 @@ pub enum PullError {
     Gone(LayerId),
 }
 
+/// Layers whose directories are open at once; four descriptors each.
+const LAYERS_STAGED: usize = 8;
+
 /// Times that a pull looks again for layers that were there when it began.
 const ATTEMPTS: usize = 5;
 
@@ -114,17 +117,29 @@ impl Store {
         let wanted = WantedLayer::all(&image.layers);
         progress.layers(&wanted.iter().map(|w| (w.blob.digest, w.blob.size)).collect::<Vec<_>>());
         let name = options.name.clone().unwrap_or_else(|| crate::naming::name(reference, &image));
-        self.recover_dead()?;
+        if let Err(error) = self.recover_dead() {
+            tracing::warn!(
+                error = error_chain(&error),
+                "what dead processes left cannot be removed"
+            );
+        }
         let mark = PullMark::create(&self.run_root)?;
         let mut publication = Publication::new(&image, &name, &wanted, &mark, options.durability);
         let mut reports: Vec<Option<LayerReport>> = vec![None; wanted.len()];
         for _ in 0..ATTEMPTS {
             let absent = self.absent(&wanted, &publication)?;
-            let fetched = self.fetch_layers(source, &wanted, &absent, options, progress);
-            let failure = self.take_fetched(&wanted, fetched, &mut publication, &mut reports)?;
-            if let Some(failure) = failure {
-                self.keep_what_is_whole(publication);
-                return Err(failure);
+            let present = |index: &usize| !absent.contains(index) && !publication.has(*index);
+            for index in (0..wanted.len()).filter(present) {
+                progress.done(index, LayerWay::Present);
+            }
+            for batch in absent.chunks(LAYERS_STAGED) {
+                let fetched = self.fetch_layers(source, &wanted, batch, options, progress);
+                let failure =
+                    self.take_fetched(&wanted, fetched, &mut publication, &mut reports)?;
+                if let Some(failure) = failure {
+                    self.keep_what_is_whole(publication);
+                    return Err(failure);
+                }
             }
             match self.publish(publication).map_err(Box::new)? {
                 Outcome::Published(image_id) => {

@@ -19,6 +19,7 @@ use transport::{Compression, ResolvedImage};
 use super::layer::{LayerFacts, Origin, WantedLayer};
 use super::mark::PullMark;
 use crate::Store;
+use crate::gc::remove_orphaned_images;
 use crate::image_record;
 
 /// Big data of a layer that came by its TOC.
@@ -165,6 +166,9 @@ impl Store {
             // The first error is the one to tell; what this leaves, the next
             // writer removes, since the records still say that it is incomplete.
             drop(self.remove_incomplete(&mut layers, &mut leftovers.removed));
+            if let Ok(images) = self.images.write() {
+                drop(remove_orphaned_images(&images));
+            }
         }
         result
     }
@@ -176,9 +180,8 @@ impl Store {
         leftovers: &mut Leftovers,
         with_image: bool,
     ) -> Result<Option<ImageId>, PublishError> {
-        let sealed = std::mem::take(&mut publication.sealed);
         let mut ids = Vec::new();
-        for (index, (_, facts)) in &sealed {
+        for (index, (_, facts)) in &publication.sealed {
             let wanted = &publication.wanted[*index];
             leftovers.removed.take(self, layers, &wanted.id)?;
             let record = layer_record(wanted, facts, &publication.metadata);
@@ -188,17 +191,17 @@ impl Store {
         if !ids.is_empty() {
             layers.save()?;
         }
-        for (index, (layer, facts)) in sealed {
+        // What an error leaves in `publication` is deleted after the lock is released.
+        while let Some((index, (layer, facts))) = publication.sealed.pop_first() {
             let wanted = &publication.wanted[index];
             let aside = self.driver.commit(layer, &wanted.id, wanted.parent.as_ref())?;
-            keep_aside(layers, &wanted.id, &aside, &facts)?;
+            let kept = keep_aside(layers, &wanted.id, &aside, &facts);
             leftovers.asides.push(aside);
+            kept?;
         }
         if publication.durability == Durability::Durable && !ids.is_empty() {
             self.driver.sync_dirs()?;
-            for id in &ids {
-                layers.sync_layer(id)?;
-            }
+            layers.sync_layers(&ids)?;
         }
         let mut image = None;
         if with_image {
@@ -254,17 +257,26 @@ impl Removal {
     }
 }
 
-/// Takes the mark away: from here on the layers are part of the store.
+/// Takes the mark away: from here on the layers are part of the store. After a
+/// failure it is there again.
 fn complete(layers: &mut LayersWrite<'_>, ids: &[LayerId]) -> Result<(), RecordError> {
     if ids.is_empty() {
         return Ok(());
     }
+    set_incomplete(layers, ids, false);
+    let saved = layers.save();
+    if saved.is_err() {
+        set_incomplete(layers, ids, true);
+    }
+    saved
+}
+
+pub(crate) fn set_incomplete(layers: &mut LayersWrite<'_>, ids: &[LayerId], incomplete: bool) {
     for record in layers.records_mut() {
         if ids.contains(&record.id) {
-            record.flags.set_incomplete(false);
+            record.flags.set_incomplete(incomplete);
         }
     }
-    layers.save()
 }
 
 fn save_image(mut images: ImagesWrite<'_>, id: ImageId) -> Result<ImageId, PublishError> {
