@@ -1,6 +1,7 @@
 //! All that has to pass.
 
 use std::fs::File;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
@@ -46,21 +47,19 @@ pub(crate) fn run() -> Result<()> {
 /// Runs the examples that work on files, on files.
 fn examples(sh: &Shell) -> Result<()> {
     let place = tempfile::tempdir().context("make a place for examples")?;
-    let (copy, tree) = (place.path().join("copy"), place.path().join("tree"));
-    cmd!(sh, "cargo run -q --locked -p reflayer-reflink --example share -- Cargo.lock {copy}")
-        .run()?;
+    let example = |package: &str, name: &str, arguments: &[&Path]| -> Result<()> {
+        let run = cmd!(sh, "cargo run -q --locked -p {package} --example {name} -- {arguments...}");
+        Ok(run.run()?)
+    };
+    let copy = place.path().join("copy");
+    example("reflayer-reflink", "share", &[Path::new("Cargo.lock"), &copy])?;
     cmd!(sh, "cmp Cargo.lock {copy}").run()?;
     let layout = peers_dir().join("images/oci-chunked");
-    let unpack = "cargo run -q --locked -p reflayer-chunked --example unpack_layout --";
-    let unpack: Vec<&str> = unpack.split(' ').collect();
-    cmd!(sh, "{unpack...} {layout} v1 {tree}").run()?;
-    let staging = place.path().join("staging");
-    sh.create_dir(&staging)?;
-    Ok(cmd!(
-        sh,
-        "cargo run -q --locked -p reflayer-overlay-driver --example stage_and_commit -- {staging}"
-    )
-    .run()?)
+    let trees = place.path().join("trees");
+    example("reflayer-chunked", "unpack_layout", &[&layout, Path::new("v1"), &trees])?;
+    let root = place.path().join("root");
+    sh.create_dir(&root)?;
+    example("reflayer-overlay-driver", "stage_and_commit", &[&root])
 }
 
 /// A task of ours that runs beside this one; its output shows up if it fails.
