@@ -30,7 +30,11 @@ pub(crate) fn run() -> Result<()> {
     })?;
     step("tests", || {
         // The scenarios have their own step, with filesystems.
-        Ok(cmd!(sh, "cargo test --workspace --locked --exclude reflayer-tests").run()?)
+        cmd!(sh, "cargo test --workspace --locked --exclude reflayer-tests").run()?;
+        if packages::is_root() {
+            cmd!(sh, "cargo test --locked -p reflayer-storage-core --lib -- --ignored").run()?;
+        }
+        Ok(())
     })?;
     step("docs", || {
         let _flags = sh.push_env("RUSTDOCFLAGS", "-D warnings");

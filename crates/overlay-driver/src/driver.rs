@@ -68,6 +68,15 @@ impl Driver {
         Ok(self.home.dir.names()?.iter().filter_map(|name| name.parse().ok()).collect())
     }
 
+    /// Whether a layer has a directory, whatever is in it.
+    ///
+    /// # Errors
+    ///
+    /// If that cannot be told.
+    pub fn has(&self, id: &LayerId) -> Result<bool, FsError> {
+        self.home.dir.has(id.as_str())
+    }
+
     /// Opens the root of a layer's tree.
     ///
     /// The handle outlives the layer: of one that is removed meanwhile it shows

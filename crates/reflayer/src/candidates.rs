@@ -10,9 +10,7 @@ use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
 use storage_core::LayerId;
 
 use crate::Store;
-
-/// Big data that lists a layer's files with their digests.
-const TOC_KEY: &str = "zstd-chunked-manifest";
+use crate::pull::TOC_KEY;
 
 /// Digests that are wanted and that some layer has, and which layers those are.
 #[derive(Debug)]

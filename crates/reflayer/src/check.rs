@@ -7,7 +7,7 @@ use std::os::fd::AsFd as _;
 use flate2::bufread::GzDecoder;
 use serde::Serialize;
 use storage_core::{DiffId, Digest, FsError, Hasher, LayerId, LayerPath};
-use storage_core::{ImageRecord, Images, LayerRecord, Layers, LayersWrite, RecordError};
+use storage_core::{ImageRecord, Images, LayerRecord, Layers, RecordError};
 use tarball::{SplitLimits, TarSplitReader};
 use tree::TreeReader;
 
@@ -135,8 +135,8 @@ impl Store {
     pub fn check(&self, level: CheckLevel) -> Result<Vec<Finding>, CheckError> {
         let mut problems = Vec::new();
         let (layer_records, image_records) = {
-            let layers = self.layers.write()?;
-            let images = self.images.write()?;
+            let layers = self.layers.read()?;
+            let images = self.images.read()?;
             self.check_layers(&layers, &mut problems)?;
             check_images(&layers, &images, &mut problems)?;
             (layers.records().to_vec(), images.records().to_vec())
@@ -153,7 +153,7 @@ impl Store {
 
     fn check_layers(
         &self,
-        layers: &LayersWrite<'_>,
+        layers: &Layers<'_>,
         problems: &mut Vec<Problem>,
     ) -> Result<(), CheckError> {
         for record in layers.records() {
@@ -227,7 +227,7 @@ impl Store {
 }
 
 fn check_images(
-    layers: &LayersWrite<'_>,
+    layers: &Layers<'_>,
     images: &Images<'_>,
     problems: &mut Vec<Problem>,
 ) -> Result<(), CheckError> {

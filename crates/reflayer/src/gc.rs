@@ -6,7 +6,7 @@ use rustix::fs::{AtFlags, statat};
 use rustix::io::Errno;
 use serde::Serialize;
 use storage_core::{FsError, LayerId};
-use storage_core::{ImagesWrite, LayersWrite, RecordError};
+use storage_core::{ImagesWrite, Layers, LayersWrite, RecordError};
 
 use crate::Store;
 use crate::pull::{Removal, pull_is_alive, pull_of};
@@ -103,10 +103,7 @@ impl Store {
 
     /// Layers that a mount shows: one that this process sees, or one that another
     /// tool recorded, perhaps from a mount namespace of its own.
-    pub(crate) fn mounted(
-        &self,
-        layers: &LayersWrite<'_>,
-    ) -> Result<BTreeSet<LayerId>, RecordError> {
+    pub(crate) fn mounted(&self, layers: &Layers<'_>) -> Result<BTreeSet<LayerId>, RecordError> {
         let recorded = self.mounts.read(layers)?;
         let recorded = recorded.records().iter().filter(|mount| mount.count > 0);
         let seen = self.driver.mounts_using()?.into_keys();
@@ -125,7 +122,7 @@ impl Store {
     ///
     /// A store whose containers are transient keeps records of layers in the run
     /// root, where they are not looked for: there nothing counts as an orphan.
-    pub(crate) fn orphans(&self, layers: &LayersWrite<'_>) -> Result<Vec<LayerId>, RecordError> {
+    pub(crate) fn orphans(&self, layers: &Layers<'_>) -> Result<Vec<LayerId>, RecordError> {
         if self.has_transient_layers()? {
             return Ok(Vec::new());
         }

@@ -90,6 +90,14 @@ pub struct LayerCounts {
     pub bytes: ByteCounts,
 }
 
+impl From<chunked::LayerBytes> for ByteCounts {
+    fn from(bytes: chunked::LayerBytes) -> Self {
+        let chunked::LayerBytes { fetched, reused_files, reused_chunks, shared, holes, written } =
+            bytes;
+        Self { fetched, reused_files, reused_chunks, shared, holes, written }
+    }
+}
+
 impl ByteCounts {
     /// Adds the counts of another layer.
     pub(crate) fn add(&mut self, other: &Self) {

@@ -8,7 +8,6 @@ use storage_core::{Entry, FsError, FsResultExt, LayerPath};
 
 use crate::attributes::{Access, Node};
 use crate::error::TreeError;
-use crate::remove::remove_tree;
 use crate::writer::TreeWriter;
 
 /// Attempts to make an entry; more than two only if another process makes files
@@ -51,7 +50,7 @@ impl TreeWriter<'_> {
             self.parents.forget();
         }
         if file_type == FileType::Directory {
-            return Ok(remove_tree(parent, name)?);
+            return Ok(storage_core::remove_tree(parent, name)?);
         }
         match unlinkat(parent, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),

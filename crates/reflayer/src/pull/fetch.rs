@@ -150,14 +150,7 @@ impl Store {
         let pieces = blob.fetch(pinned.missing(&blob.link()));
         let applied = pinned.apply(pieces, &proof)?;
         let proved = proof.finish(applied)?;
-        let counts = ByteCounts {
-            fetched: blob.usage().bytes,
-            reused_files: proved.report.reused_files,
-            reused_chunks: proved.report.reused_chunks,
-            shared: proved.report.shared,
-            holes: proved.report.holes,
-            written: proved.report.written,
-        };
+        let counts = ByteCounts { fetched: blob.usage().bytes, ..proved.report.into() };
         let mut report =
             layer_report(wanted, LayerWay::Partial, String::new(), blob, proved.diff_size, counts);
         report.notes = notes(&proved.tree);

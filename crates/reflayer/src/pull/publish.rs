@@ -22,8 +22,9 @@ use crate::Store;
 use crate::gc::remove_orphaned_images;
 use crate::image_record;
 
-/// Big data of a layer that came by its TOC.
-const TOC_KEY: &str = "zstd-chunked-manifest";
+/// Big data of a layer that came by its TOC: the TOC, which lists its files with their digests.
+pub(crate) const TOC_KEY: &str = "zstd-chunked-manifest";
+/// And how they are kept.
 const FORMAT_KEY: &str = "zstd-chunked-layer-data";
 /// The file in `aside` that becomes the second.
 pub(super) const FORMAT_FILE: &str = "format.json";
@@ -250,6 +251,7 @@ impl Removal {
         id: &LayerId,
     ) -> Result<(), PublishError> {
         match &mut self.trees {
+            _ if !store.driver.has(id)? => {}
             Some(trees) => trees.add(id)?,
             None => self.trees = Some(store.driver.remove(id)?),
         }
