@@ -116,7 +116,7 @@ pub use assemble::AssembleError;
 pub use dedup::{Candidate, DedupMap, LocalTrees, Wanted, read_candidates};
 pub use limits::Limits;
 pub use pin::{PinError, PinnedPlan};
-pub use plan::{Plan, PlanSummary, Reuse, Sources, Tally};
+pub use plan::{Choice, Plan, PlanSummary, Ranges, Reuse, Sources, Tally};
 pub use prove::{ProveError, Proved, Prover};
 pub use report::LayerBytes;
 pub use toc::{

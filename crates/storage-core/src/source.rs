@@ -40,6 +40,12 @@ pub struct Link {
     pub bytes_per_second: f64,
     /// Requests that are worth having under way at once.
     pub parallel: usize,
+    /// Ranges that one request can ask for, at least 1.
+    ///
+    /// 1 means a request of its own for each range. It is more only where the host has
+    /// proved that it answers requests for several ranges exactly; each range then
+    /// costs a header of about 100 bytes and its part of the round trip.
+    pub ranges_per_request: usize,
 }
 
 /// What a source has delivered.
@@ -47,7 +53,8 @@ pub struct Link {
 pub struct Usage {
     /// Requests sent, repeated ones included.
     pub requests: u64,
-    /// Bytes of content received.
+    /// Bytes of bodies received. Where one answer brings several ranges, the headers
+    /// between them count, too.
     pub bytes: u64,
 }
 
@@ -179,7 +186,12 @@ impl RangeSource for FileSource {
     }
 
     fn link(&self) -> Link {
-        Link { round_trip: Duration::from_micros(10), bytes_per_second: 1e9, parallel: 1 }
+        Link {
+            round_trip: Duration::from_micros(10),
+            bytes_per_second: 1e9,
+            parallel: 1,
+            ranges_per_request: 1,
+        }
     }
 
     fn usage(&self) -> Usage {
@@ -221,7 +233,12 @@ impl RangeSource for BytesSource {
     }
 
     fn link(&self) -> Link {
-        Link { round_trip: Duration::ZERO, bytes_per_second: 1e10, parallel: 1 }
+        Link {
+            round_trip: Duration::ZERO,
+            bytes_per_second: 1e10,
+            parallel: 1,
+            ranges_per_request: 1,
+        }
     }
 
     fn usage(&self) -> Usage {

@@ -103,7 +103,7 @@ impl PinnedPlan<'_, '_> {
     /// If bytes are missing or wrong, or the tree can't be written.
     pub fn apply(self, pieces: Pieces, prover: &Prover) -> Result<Applied, ApplyError> {
         let Self { toc, mut tree, scratch, parts, links, ranges, report } = self;
-        let ranges = ranges.into_inner().unwrap_or_default();
+        let ranges = ranges.into_inner().map(|chosen| chosen.ranges).unwrap_or_default();
         let files = Files::new(toc, &parts, &mut tree, prover, report);
         let report = Work::new(&parts, &ranges, files, scratch).take_all(pieces)?;
         for link in links {

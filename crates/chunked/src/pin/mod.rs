@@ -17,7 +17,7 @@ use storage_core::{Dirs, FsError, Link};
 use tree::{TreeError, TreeOptions, TreeWriter};
 
 use crate::assemble::{AssembleError, Assembly};
-use crate::plan::ranges::{Part, ranges_for};
+use crate::plan::ranges::{Part, Ranges, ranges_for};
 use crate::{LayerBytes, Plan, Prover, Sources, Toc, TocFile};
 
 use chunk::Chunks;
@@ -39,7 +39,7 @@ pub struct PinnedPlan<'t, 'd> {
     /// Numbers of the entries that are hard links: made last, since their
     /// targets may have to be fetched.
     pub(crate) links: Vec<usize>,
-    pub(crate) ranges: OnceLock<Vec<Range<u64>>>,
+    pub(crate) ranges: OnceLock<Ranges>,
     pub(crate) report: LayerBytes,
 }
 
@@ -130,7 +130,12 @@ impl PinnedPlan<'_, '_> {
     /// The first call decides, later ones repeat its answer:
     /// [`PinnedPlan::apply`] expects the pieces of these ranges.
     pub fn missing(&self, link: &Link) -> Vec<Range<u64>> {
-        self.ranges.get_or_init(|| ranges_for(&self.parts, link)).clone()
+        self.ranges(link).ranges.clone()
+    }
+
+    /// The same, with the reason for it.
+    pub fn ranges(&self, link: &Link) -> &Ranges {
+        self.ranges.get_or_init(|| ranges_for(&self.parts, link))
     }
 }
 

@@ -3,4 +3,5 @@
 pub(crate) mod ranges;
 mod sources;
 
+pub use ranges::{Choice, Ranges};
 pub use sources::{Plan, PlanSummary, Reuse, Sources, Tally};

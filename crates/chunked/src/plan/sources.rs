@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use storage_core::Link;
 
-use super::ranges::{Part, ranges_for};
+use super::ranges::{Part, Ranges, ranges_for};
 use crate::{Candidate, DedupMap, Toc, TocFile};
 
 /// Opens local files that a [`DedupMap`] names.
@@ -131,6 +131,11 @@ impl<'t> Plan<'t> {
     /// The byte ranges of the blob that would be fetched over `link`, if every
     /// candidate holds.
     pub fn missing(&self, link: &Link) -> Vec<Range<u64>> {
+        self.ranges(link).ranges
+    }
+
+    /// The same, with the reason for it.
+    pub fn ranges(&self, link: &Link) -> Ranges {
         let mut parts = Vec::new();
         for file in self.toc.files().filter(|&file| self.candidates(file).next().is_none()) {
             for (i, chunk) in (0..).zip(file.chunks()) {
@@ -221,8 +226,12 @@ mod tests {
     }
 
     fn fetched(toc: &Toc, map: &DedupMap) -> u64 {
-        let link =
-            Link { round_trip: Duration::from_millis(1), bytes_per_second: 1e8, parallel: 4 };
+        let link = Link {
+            round_trip: Duration::from_millis(1),
+            bytes_per_second: 1e8,
+            parallel: 4,
+            ranges_per_request: 1,
+        };
         let ranges = Plan::new(toc, map, Reuse::default()).missing(&link);
         ranges.iter().map(|range| range.end - range.start).sum()
     }
@@ -271,7 +280,7 @@ mod tests {
             layout in layout(), known in known(), rate in 1e4..1e9,
         ) {
             let (toc, link) = (toc(&layout), Link {
-                round_trip: Duration::from_millis(1), bytes_per_second: rate, parallel: 4,
+                round_trip: Duration::from_millis(1), bytes_per_second: rate, parallel: 4, ranges_per_request: 1,
             });
             let map = map(&toc, &known);
             let plan = Plan::new(&toc, &map, Reuse::default());

@@ -1,6 +1,6 @@
 //! Whether an answer is what was asked for.
 
-use reqwest::header::{CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE};
+use reqwest::header::{CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, HeaderName};
 use reqwest::{Response, StatusCode};
 
 use super::content_range::ContentRange;
@@ -22,11 +22,7 @@ pub(super) fn answer(
     last: u64,
     size: u64,
 ) -> Result<Answer, RequestError> {
-    let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
-    let encoding = header(CONTENT_ENCODING).unwrap_or_default();
-    if !encoding.is_empty() && !encoding.eq_ignore_ascii_case("identity") {
-        return Err(RequestError::Encoding(encoding.into()));
-    }
+    check_encoding(response)?;
     if response.status() == StatusCode::OK {
         return match response.content_length() {
             Some(actual) if actual != size => Err(RequestError::Size { expected: size, actual }),
@@ -34,11 +30,11 @@ pub(super) fn answer(
         };
     }
     let odd = |answer: String| Err(RequestError::OddRange { first: at, last, answer });
-    let content_type = header(CONTENT_TYPE).unwrap_or_default();
+    let content_type = header(response, CONTENT_TYPE);
     if content_type.to_ascii_lowercase().starts_with("multipart/") {
         return odd("has several parts".into());
     }
-    let text = header(CONTENT_RANGE).unwrap_or_default();
+    let text = header(response, CONTENT_RANGE);
     match ContentRange::parse(text) {
         Some(ContentRange { size: Some(actual), .. }) if actual != size => {
             Err(RequestError::Size { expected: size, actual })
@@ -48,4 +44,18 @@ pub(super) fn answer(
         }
         _ => odd(format!("has content range {text:?}")),
     }
+}
+
+/// Checks that bytes come as they are.
+pub(super) fn check_encoding(response: &Response) -> Result<(), RequestError> {
+    let encoding = header(response, CONTENT_ENCODING);
+    if encoding.is_empty() || encoding.eq_ignore_ascii_case("identity") {
+        return Ok(());
+    }
+    Err(RequestError::Encoding(encoding.into()))
+}
+
+/// A header as text; empty if there is none.
+pub(super) fn header(response: &Response, name: HeaderName) -> &str {
+    response.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }

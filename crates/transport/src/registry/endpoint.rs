@@ -10,6 +10,7 @@ use super::auth::Auth;
 use super::error::{RegistryError, RequestError};
 use super::http::{Counters, Http};
 use super::meter::Meter;
+use super::proof::Proof;
 use super::redirect::same_origin;
 use crate::{Credentials, DockerReference};
 
@@ -28,6 +29,8 @@ pub(super) struct Endpoint {
     base: OnceCell<Url>,
     pub(super) meter: Meter,
     ranges: watch::Sender<Ranges>,
+    /// Whether one request may ask for several ranges.
+    pub(super) several: Proof,
 }
 
 /// What a registry has shown of its way with ranges.
@@ -60,6 +63,7 @@ impl Endpoint {
             base: OnceCell::new(),
             meter: Meter::default(),
             ranges: watch::Sender::new(Ranges::Unknown),
+            several: Proof::default(),
         })
     }
 

@@ -1,8 +1,8 @@
 //! Several ranges at once, from the first place that gives them.
 
-use std::collections::VecDeque;
+use std::error::Error;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use storage_core::SourceError;
 use tokio::task::JoinSet;
@@ -11,8 +11,11 @@ use super::blob::Blob;
 use super::endpoint::{Endpoint, Ranges};
 use super::error::{RegistryError, RequestError};
 use super::pieces::Outlet;
+use super::proof::Asking;
+use super::queue::{Group, Next, Queue};
 use super::range::{self, Ended, Job};
-use super::whole;
+use super::retry::Attempts;
+use super::{several, whole};
 
 /// Fetches ranges and ends the outlet.
 pub(super) async fn run(blob: Arc<Blob>, ranges: Vec<Range<u64>>, out: Outlet) {
@@ -78,16 +81,16 @@ fn only_whole(blob: &Blob, jobs: &[Arc<Job>]) -> bool {
     jobs.iter().all(|job| job.at() == 0 && job.end() == blob.size())
 }
 
-/// Several tasks, each with one range after the other, until all are done or one fails.
+/// Several tasks, each with one or some ranges after the other, until all are done or one fails.
 async fn side_by_side(
     blob: &Arc<Blob>,
     endpoint: &Arc<Endpoint>,
     jobs: &[Arc<Job>],
     out: &Outlet,
 ) -> Result<Ended, RequestError> {
-    let queue: VecDeque<_> = jobs.iter().filter(|job| !job.is_done()).cloned().collect();
-    let count = queue.len().min(blob.parallel());
-    let queue = Arc::new(Mutex::new(queue));
+    let left: Vec<_> = jobs.iter().filter(|job| !job.is_done()).cloned().collect();
+    let count = left.len().min(blob.parallel());
+    let queue = Arc::new(Queue::new(left, count));
     let mut tasks = JoinSet::new();
     for number in 0..count {
         let worker = Worker {
@@ -131,22 +134,50 @@ async fn first_end(
 struct Worker {
     blob: Arc<Blob>,
     endpoint: Arc<Endpoint>,
-    queue: Arc<Mutex<VecDeque<Arc<Job>>>>,
+    queue: Arc<Queue>,
     out: Outlet,
 }
 
 impl Worker {
     async fn run(self) -> Result<Ended, RequestError> {
-        while let Some(job) = self.next() {
-            let ended = range::fetch(&self.blob, &self.endpoint, &job, &self.out).await?;
-            if let Ended::WholeOnly(_) = ended {
-                return Ok(ended);
+        while let Some(next) = self.next().await {
+            match next {
+                Next::One(job) => {
+                    let ended = range::fetch(&self.blob, &self.endpoint, &job, &self.out).await?;
+                    if let Ended::WholeOnly(_) = ended {
+                        return Ok(ended);
+                    }
+                }
+                Next::Several(group, asking) => self.several(group, asking).await?,
             }
         }
         Ok(Ended::Done)
     }
 
-    fn next(&self) -> Option<Arc<Job>> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    async fn next(&self) -> Option<Next<'_>> {
+        let honoured = self.endpoint.ranges() == Ranges::Honoured;
+        self.queue.next(honoured.then_some(&self.endpoint.several)).await
+    }
+
+    /// One request for a group of ranges. Whatever it leaves goes back to the queue.
+    async fn several(&self, group: Group<'_>, asking: Asking<'_>) -> Result<(), RequestError> {
+        let answer = several::fetch(&self.blob, &self.endpoint, group.jobs(), &self.out).await;
+        let Err(error) = answer else {
+            asking.right();
+            return Ok(());
+        };
+        tracing::debug!(%error, source = error.source(), "no answer to several ranges");
+        match error.passing() {
+            Ok(error) => {
+                asking.broken();
+                // The other workers need not wait as well.
+                drop(group);
+                Attempts::new(self.blob.retry()).again_after(error).await
+            }
+            Err(_) => {
+                asking.odd();
+                Ok(())
+            }
+        }
     }
 }

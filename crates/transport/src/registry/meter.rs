@@ -33,13 +33,14 @@ impl Meter {
         Stream { meter: self, bytes: 0, time: Duration::ZERO }
     }
 
-    /// What is known, or a guess of an ordinary line.
+    /// What is known, or a guess of an ordinary line, for single ranges.
     pub(super) fn link(&self, parallel: usize) -> Link {
         let seen = self.seen();
         Link {
             round_trip: Duration::from_secs_f64(seen.round_trip.unwrap_or(0.05)),
             bytes_per_second: seen.rate.unwrap_or(10e6),
             parallel,
+            ranges_per_request: 1,
         }
     }
 

@@ -3,7 +3,8 @@
 //! ```text
 //! Registry ── Places ── Endpoint, … ── Auth       tokens and logins of one repository
 //!    │          │           └───────── Http       one request after the other
-//! RegistryBlob ─┘ fetch: several range::fetch at once, else one whole::fetch
+//! RegistryBlob ─┘ fetch: several range::fetch at once, else one whole::fetch;
+//!    │              several::fetch where the registry has proved able
 //!    └ Inlet ◄── bounded ── Outlet
 //! ```
 
@@ -19,12 +20,16 @@ mod error;
 mod fetch;
 mod http;
 mod meter;
+mod multipart;
 mod net;
 mod pieces;
 mod places;
+mod proof;
+mod queue;
 mod range;
 mod redirect;
 mod retry;
+mod several;
 mod trust;
 mod whole;
 

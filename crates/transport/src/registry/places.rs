@@ -10,6 +10,7 @@ use super::documents::{self, Document, Expected};
 use super::endpoint::{Endpoint, Ranges};
 use super::error::RegistryError;
 use super::http::Http;
+use super::queue;
 use super::trust::Trust;
 use crate::{DockerReference, Options, Retry};
 
@@ -67,7 +68,8 @@ impl Places {
         let endpoint = &self.endpoints[self.preferred.load(Ordering::Relaxed)];
         let link = endpoint.meter.link(self.parallel);
         if endpoint.ranges() != Ranges::Ignored {
-            return link;
+            let ranges_per_request = if endpoint.several.is_proved() { queue::MOST } else { 1 };
+            return Link { ranges_per_request, ..link };
         }
         #[expect(clippy::cast_precision_loss, reason = "an estimate")]
         let stream = Duration::try_from_secs_f64(size as f64 / link.bytes_per_second);

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use bytes::Bytes;
 use reqwest::Response;
 use reqwest::header::{HeaderMap, HeaderValue, RANGE};
 
@@ -46,21 +47,26 @@ impl Job {
     }
 
     /// Hands the next bytes of a body over, at most up to `end`.
-    ///
-    /// A task that is stopped has either sent a piece and counted it, or neither.
     pub(super) async fn advance(
         &self,
         body: &mut Body<'_>,
         end: u64,
         out: &Outlet,
     ) -> Result<(), RequestError> {
+        let bytes = body.read(end - self.at()).await?;
+        self.take(bytes, out).await;
+        Ok(())
+    }
+
+    /// Hands the next bytes over.
+    ///
+    /// A task that is stopped has either sent a piece and counted it, or neither.
+    pub(super) async fn take(&self, bytes: Bytes, out: &Outlet) {
         let at = self.at();
-        let bytes = body.read(end - at).await?;
         let permit = out.room(bytes.len()).await;
         let next = at + bytes.len() as u64;
         out.send(self.number, at, bytes, permit);
         self.at.store(next, Ordering::Release);
-        Ok(())
     }
 }
 
