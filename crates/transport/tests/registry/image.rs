@@ -114,7 +114,7 @@ impl Image {
     }
 }
 
-/// A part of a blob, or all of it.
+/// A part of a blob, or all of it: also if several parts are wanted, which is allowed.
 pub(crate) fn ranged(blob: &[u8], request: &Request) -> Answer {
     let Some((first, last)) = request.range() else { return Answer::new(200, blob) };
     let size = blob.len();

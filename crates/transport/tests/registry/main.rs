@@ -5,3 +5,4 @@ mod documents;
 mod image;
 mod ranges;
 mod server;
+mod several;

@@ -22,10 +22,23 @@ impl Request {
         self.headers.get(name).map(String::as_str)
     }
 
-    /// First and last byte of a closed range.
+    /// First and last byte of each range, all of them closed; none in a request for all.
+    pub(crate) fn ranges(&self) -> Vec<(usize, usize)> {
+        let Some(header) = self.header("range") else { return Vec::new() };
+        let ranges = header.strip_prefix("bytes=").expect("a range of bytes").split(',');
+        let closed = |range: &str| {
+            let (first, last) = range.split_once('-').expect("a range");
+            (first.parse().unwrap(), last.parse().expect("a closed range"))
+        };
+        ranges.map(closed).collect()
+    }
+
+    /// The only range.
     pub(crate) fn range(&self) -> Option<(usize, usize)> {
-        let (first, last) = self.header("range")?.strip_prefix("bytes=")?.split_once('-')?;
-        Some((first.parse().unwrap(), last.parse().expect("a closed range")))
+        match self.ranges()[..] {
+            [range] => Some(range),
+            _ => None,
+        }
     }
 }
 

@@ -1,0 +1,403 @@
+//! Several ranges by one request, from registries that can, cannot, or pretend to.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use transport::Options;
+
+use crate::image::{Image, blob, options};
+use crate::ranges::expect;
+use crate::server::{Answer, Request, Server, Then};
+
+const SIZE: usize = 300_000;
+const BOUNDARY: &str = "THE-BOUNDARY";
+
+/// Forty ranges of 3000 bytes. With one worker, the first is asked for alone and all
+/// others by one request.
+fn forty() -> Vec<Range<u64>> {
+    (0..40).map(|i| i * 7500..i * 7500 + 3000).collect()
+}
+
+fn one_worker() -> Options {
+    let mut options = options();
+    options.parallel = 1;
+    options
+}
+
+fn part(blob: &[u8], (first, last): (usize, usize)) -> Vec<u8> {
+    let head = format!(
+        "\r\n--{BOUNDARY}\r\nContent-Type: application/octet-stream\r\nContent-Range: bytes {first}-{last}/{}\r\n\r\n",
+        blob.len()
+    );
+    [head.as_bytes(), &blob[first..=last]].concat()
+}
+
+fn typed(parts: &[Vec<u8>]) -> Answer {
+    let body = [&parts.concat()[..], format!("\r\n--{BOUNDARY}--\r\n").as_bytes()].concat();
+    Answer::new(206, body)
+        .header("Content-Type", format!("multipart/byteranges; boundary={BOUNDARY}"))
+}
+
+/// The right answer to a request for several ranges.
+pub(crate) fn right(blob: &[u8], request: &Request) -> Answer {
+    typed(&parts(blob, request))
+}
+
+fn parts(blob: &[u8], request: &Request) -> Vec<Vec<u8>> {
+    request.ranges().into_iter().map(|range| part(blob, range)).collect()
+}
+
+/// Bytes up to the content of part `number`, counted from zero.
+fn before(parts: &[Vec<u8>], number: usize) -> usize {
+    parts[..number].iter().map(Vec::len).sum()
+}
+
+/// A registry that answers single ranges rightly and several by `several`.
+fn serve(
+    image: &Image,
+    several: impl Fn(&Request, &[u8]) -> Answer + Send + Sync + 'static,
+) -> Server {
+    let whole = image.content().to_vec();
+    image.serve_layer(move |request, answer| match request.ranges().len() {
+        0 | 1 => answer,
+        _ => several(request, &whole),
+    })
+}
+
+/// The ranges of each request.
+fn asked(server: &Server) -> Vec<Vec<Range<u64>>> {
+    let range = |(first, last)| first as u64..last as u64 + 1;
+    let requests = server.requests("/blobs/");
+    requests.iter().map(|request| request.ranges().into_iter().map(range).collect()).collect()
+}
+
+fn length(ranges: &[Range<u64>]) -> u64 {
+    ranges.iter().map(|range| range.end - range.start).sum()
+}
+
+#[test]
+fn where_several_ranges_are_answered_rightly_few_requests_are_made() {
+    let image = Image::new(SIZE);
+    let server = serve(&image, |request, blob| right(blob, request));
+    let source = blob(&server, &image, &one_worker());
+    assert_eq!(source.link().ranges_per_request, 1);
+    expect(&image, &*source, &forty());
+    assert_eq!(asked(&server), [&forty()[..1], &forty()[1..]]);
+    assert!(source.link().ranges_per_request > 1, "it is proved");
+    let headers = source.usage().bytes - length(&forty());
+    assert!((39 * 80..39 * 140).contains(&headers), "{headers} bytes of headers");
+    expect(&image, &*source, &forty()[..2]);
+    assert_eq!(asked(&server)[2..], [&forty()[..2]], "two are enough now");
+}
+
+#[test]
+fn several_workers_share_what_one_request_could_ask_for() {
+    let image = Image::new(SIZE);
+    let server = serve(&image, |request, blob| right(blob, request));
+    let source = blob(&server, &image, &options());
+    let ranges: Vec<_> = (0..500).map(|i| i * 600..i * 600 + 100).collect();
+    expect(&image, &*source, &ranges);
+    let asked = asked(&server);
+    assert!(asked.iter().all(|ranges| ranges.len() <= 64));
+    assert_eq!(asked.iter().map(Vec::len).sum::<usize>(), 500, "nothing twice");
+    for request in server.requests("/blobs/") {
+        assert!(request.header("range").unwrap().len() < 4096);
+    }
+}
+
+#[test]
+fn where_it_makes_no_sense_no_several_ranges_are_asked_for() {
+    let image = Image::new(SIZE);
+    let server = serve(&image, |request, blob| right(blob, request));
+    let source = blob(&server, &image, &one_worker());
+    // Too few to try; adjacent; so close that a server may merge them; not ascending.
+    for ranges in [
+        forty()[..4].to_vec(),
+        (0..9).map(|i| i * 10..i * 10 + 10).collect(),
+        (0..9).map(|i| i * 100..i * 100 + 10).collect(),
+        forty()[..9].iter().rev().cloned().collect(),
+    ] {
+        let before = asked(&server).len();
+        expect(&image, &*source, &ranges);
+        assert_eq!(asked(&server).len() - before, ranges.len());
+    }
+}
+
+/// An answer that is not right, and what is asked for range by range after it.
+struct Odd {
+    name: &'static str,
+    answer: fn(&Request, &[u8]) -> Answer,
+    left: Vec<Range<u64>>,
+}
+
+/// All ranges from this one on, of which so many bytes have come.
+fn from(number: usize, came: u64) -> Vec<Range<u64>> {
+    let mut left = forty()[number..].to_vec();
+    if let Some(first) = left.first_mut() {
+        first.start += came;
+    }
+    left
+}
+
+fn odd_answers() -> Vec<Odd> {
+    let odd = |name, answer, left| Odd { name, answer, left };
+    let nothing_came = || from(1, 0);
+    vec![
+        odd("whole blob", |_, blob| Answer::new(200, blob), nothing_came()),
+        odd("416", |_, _| Answer::new(416, ""), nothing_came()),
+        odd("400", |_, _| Answer::new(400, ""), nothing_came()),
+        odd("403 of a guard", |_, _| Answer::new(403, ""), nothing_came()),
+        odd("501", |_, _| Answer::new(501, ""), nothing_came()),
+        odd("503", |_, _| Answer::new(503, ""), nothing_came()),
+        odd(
+            "only the first range",
+            |request, blob| {
+                let (first, last) = request.ranges()[0];
+                Answer::new(206, &blob[first..=last])
+                    .header("Content-Range", format!("bytes {first}-{last}/{SIZE}"))
+            },
+            nothing_came(),
+        ),
+        odd(
+            "no boundary named",
+            |request, blob| {
+                let mut answer = right(blob, request);
+                answer.headers = vec![("Content-Type".into(), "multipart/byteranges".into())];
+                answer
+            },
+            nothing_came(),
+        ),
+        odd(
+            "another boundary",
+            |request, blob| {
+                let mut answer = right(blob, request);
+                answer.headers[0].1 = "multipart/byteranges; boundary=ANOTHER".into();
+                answer
+            },
+            nothing_came(),
+        ),
+        odd(
+            "all merged",
+            |request, blob| {
+                let ranges = request.ranges();
+                typed(&[part(blob, (ranges[0].0, ranges[38].1))])
+            },
+            nothing_came(),
+        ),
+        odd(
+            "two merged",
+            |request, blob| {
+                let (ranges, mut parts) = (request.ranges(), parts(blob, request));
+                parts[4] = part(blob, (ranges[4].0, ranges[5].1));
+                parts.remove(5);
+                typed(&parts)
+            },
+            from(5, 0),
+        ),
+        odd(
+            "one missing",
+            |request, blob| {
+                let mut parts = parts(blob, request);
+                parts.remove(6);
+                typed(&parts)
+            },
+            forty()[7..8].to_vec(),
+        ),
+        odd(
+            "one twice",
+            |request, blob| {
+                let mut parts = parts(blob, request);
+                parts[9] = parts[8].clone();
+                typed(&parts)
+            },
+            from(10, 0),
+        ),
+        odd(
+            "shifted",
+            |request, blob| {
+                let (first, last) = request.ranges()[3];
+                let mut parts = parts(blob, request);
+                parts[3] = part(blob, (first + 1, last + 1));
+                typed(&parts)
+            },
+            from(4, 0),
+        ),
+        odd(
+            "of another blob",
+            |request, blob| {
+                let mut parts = parts(blob, request);
+                parts[3] = part(&[blob, b"more"].concat(), request.ranges()[3]);
+                typed(&parts)
+            },
+            from(4, 0),
+        ),
+        odd(
+            "longer than its range",
+            |request, blob| {
+                let mut parts = parts(blob, request);
+                parts[2].push(b'x');
+                typed(&parts)
+            },
+            from(4, 0),
+        ),
+        odd(
+            "ended in a part",
+            |request, blob| {
+                let parts = parts(blob, request);
+                let mut answer = typed(&parts);
+                answer.body.truncate(before(&parts, 3) - 1000);
+                answer.length = Some(answer.body.len());
+                answer
+            },
+            from(3, 2000),
+        ),
+        odd(
+            "cut in a part",
+            |request, blob| {
+                let parts = parts(blob, request);
+                let end = before(&parts, 6) - 1234;
+                typed(&parts).cut(end, Then::Close)
+            },
+            from(6, 3000 - 1234),
+        ),
+        odd(
+            "cut in a header",
+            |request, blob| {
+                let parts = parts(blob, request);
+                let end = before(&parts, 6) + 20;
+                typed(&parts).cut(end, Then::Close)
+            },
+            from(7, 0),
+        ),
+        odd(
+            "stalled in a part",
+            |request, blob| {
+                let parts = parts(blob, request);
+                let end = before(&parts, 6) - 1;
+                typed(&parts).cut(end, Then::Hang)
+            },
+            from(6, 2999),
+        ),
+        odd(
+            "one more than asked for",
+            |request, blob| {
+                let mut parts = parts(blob, request);
+                parts.push(part(blob, (0, 9)));
+                typed(&parts)
+            },
+            from(40, 0),
+        ),
+        odd(
+            "no end",
+            |request, blob| {
+                let parts = parts(blob, request);
+                let length = before(&parts, 39);
+                let mut answer = typed(&parts);
+                answer.body.truncate(length);
+                answer.length = Some(length);
+                answer
+            },
+            from(40, 0),
+        ),
+    ]
+}
+
+#[test]
+fn after_an_odd_answer_what_is_left_is_asked_for_range_by_range() {
+    for Odd { name, answer, left } in odd_answers() {
+        let image = Image::new(SIZE);
+        let server = serve(&image, answer);
+        let mut options = one_worker();
+        options.stall = Duration::from_millis(300);
+        let source = blob(&server, &image, &options);
+        expect(&image, &*source, &forty());
+        let singles = left.iter().map(|range| vec![range.clone()]);
+        let first = [forty()[..1].to_vec(), forty()[1..].to_vec()];
+        let expected: Vec<_> = first.into_iter().chain(singles).collect();
+        assert_eq!(asked(&server), expected, "{name}");
+        assert_eq!(source.usage().requests, expected.len() as u64, "{name}");
+        assert_eq!(source.link().ranges_per_request, 1, "{name}");
+        // A wrong body costs what was read of it by then, any other answer nothing.
+        let wasted = source.usage().bytes - length(&forty());
+        let is_read = ["another boundary", "all merged"].contains(&name) || left.len() < 39;
+        assert!(wasted <= if is_read { 128 << 10 } else { 0 }, "{name}: {wasted}");
+        expect(&image, &*source, &forty());
+        assert_eq!(asked(&server).len(), expected.len() + 40, "{name}: it is remembered");
+    }
+}
+
+#[test]
+fn side_by_side_an_odd_registry_is_tried_once() {
+    for Odd { name, answer, .. } in odd_answers() {
+        let image = Image::new(SIZE);
+        let server = serve(&image, answer);
+        let mut options = options();
+        options.stall = Duration::from_millis(300);
+        let source = blob(&server, &image, &options);
+        expect(&image, &*source, &forty());
+        let several = asked(&server).iter().filter(|ranges| ranges.len() > 1).count();
+        assert!(several <= 1, "{name}");
+    }
+}
+
+#[test]
+fn parts_in_any_order_and_with_boundaries_in_them_are_right() {
+    let mut image = Image::new(SIZE);
+    let layer = image.layer.to_string();
+    for at in [7_600, 7500 + 2990, 15_000] {
+        let text = format!("\r\n--{BOUNDARY}--\r\n--{BOUNDARY}\r\n");
+        let content = image.blobs.get_mut(&layer).unwrap();
+        content[at..at + text.len()].copy_from_slice(text.as_bytes());
+    }
+    let server = serve(&image, |request, blob| {
+        let mut parts = parts(blob, request);
+        parts.reverse();
+        let mut answer = typed(&parts);
+        answer.body.extend_from_slice(b"what follows does not matter");
+        answer.length = Some(answer.body.len());
+        answer
+    });
+    let source = blob(&server, &image, &one_worker());
+    expect(&image, &*source, &forty());
+    assert_eq!(asked(&server).len(), 2);
+    assert!(source.link().ranges_per_request > 1);
+}
+
+#[test]
+fn a_whole_blob_without_end_is_not_read() {
+    let image = Image::new(SIZE);
+    let server = serve(&image, |_, blob| {
+        let mut answer = Answer::new(200, blob);
+        (answer.length, answer.then) = (Some(SIZE), Then::Endless);
+        answer.cut(1, Then::Endless)
+    });
+    let source = blob(&server, &image, &one_worker());
+    expect(&image, &*source, &forty());
+    assert_eq!(source.usage().bytes, length(&forty()));
+    // Hangs if the connection stays open.
+    server.closed.lock().unwrap().recv().unwrap();
+}
+
+#[test]
+fn a_proved_registry_may_break_off_and_goes_on_where_it_was() {
+    let image = Image::new(SIZE);
+    let times = AtomicUsize::new(0);
+    let server = serve(&image, move |request, blob| {
+        let answer = right(blob, request);
+        match times.fetch_add(1, Ordering::SeqCst) {
+            0 => answer,
+            _ => answer.cut(10_000, Then::Close),
+        }
+    });
+    let source = blob(&server, &image, &one_worker());
+    expect(&image, &*source, &forty());
+    expect(&image, &*source, &forty());
+    let asked = &asked(&server)[2..];
+    let several = asked.iter().take_while(|ranges| ranges.len() > 1).count();
+    assert_eq!(several, 3, "then it counts as unable");
+    assert!(asked[several..].iter().all(|ranges| ranges.len() == 1));
+    assert_eq!(source.link().ranges_per_request, 1);
+    // Headers beside, each byte came once.
+    assert!(source.usage().bytes < 2 * length(&forty()) + 60 * 140);
+}
