@@ -130,6 +130,8 @@ fn serve(
     log: &Mutex<Vec<Request>>,
     closed: &std::sync::mpsc::Sender<()>,
 ) {
+    // Or else each body waits for its head to be confirmed.
+    stream.set_nodelay(true).unwrap();
     while let Some(request) = read_request(stream) {
         log.lock().unwrap().push(request.clone());
         let answer = handler(&request);

@@ -176,10 +176,10 @@ impl Multipart {
         if lines == MOST_LINES {
             return Err(MultipartError::ManyLines);
         }
-        let range = match (content_range(&line), range) {
+        let range = match (content_range(&line)?, range) {
             (None, range) => range,
-            (Some(Some(new)), None) => Some(new),
-            (Some(_), _) => return Err(MultipartError::NoRange),
+            (new, None) => new,
+            _ => return Err(MultipartError::NoRange),
         };
         self.expect = Expect::Header { lines: lines + 1, range };
         Ok(None)
@@ -209,14 +209,15 @@ impl Multipart {
     }
 }
 
-/// The value of a `Content-Range` line, if it is one and if it is possible.
-fn content_range(line: &[u8]) -> Option<Option<ContentRange>> {
-    let colon = line.iter().position(|b| *b == b':')?;
+/// The value of a `Content-Range` line, if it is one.
+fn content_range(line: &[u8]) -> Result<Option<ContentRange>, MultipartError> {
+    let Some(colon) = line.iter().position(|b| *b == b':') else { return Ok(None) };
     let (name, value) = (&line[..colon], &line[colon + 1..]);
     if !name.eq_ignore_ascii_case(b"content-range") {
-        return None;
+        return Ok(None);
     }
-    Some(std::str::from_utf8(value).ok().and_then(ContentRange::parse))
+    let range = std::str::from_utf8(value).ok().and_then(ContentRange::parse);
+    range.map(Some).ok_or(MultipartError::NoRange)
 }
 
 /// The boundary that a content type names, if it is `multipart/byteranges`.

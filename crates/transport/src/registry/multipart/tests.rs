@@ -2,9 +2,12 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// Offset and content of each part, and whether the end came.
+type Parsed = (Vec<(u64, Vec<u8>)>, bool);
+
 /// Parts with their contents, and whether the end came, from a body that is given in
 /// reads of these lengths, over and over.
-fn parse(body: &[u8], reads: &[usize]) -> Result<(Vec<(u64, Vec<u8>)>, bool), MultipartError> {
+fn parse(body: &[u8], reads: &[usize]) -> Result<Parsed, MultipartError> {
     let (mut parser, mut parts, mut ended) = (Multipart::new("x-X"), Vec::new(), false);
     let (mut body, mut reads) = (Bytes::copy_from_slice(body), reads.iter().cycle());
     loop {
