@@ -5,18 +5,22 @@
 #![expect(clippy::print_stderr, reason = "scenarios report figures to a person")]
 
 mod build_image;
+mod built;
 mod extents;
 mod forms;
 mod gc;
 mod kill;
 mod mount;
+mod mutator;
 mod needs;
 mod podman;
 mod pulls;
 mod records;
 mod small;
+mod source;
 mod store;
 mod trouble;
+mod vanish;
 mod world;
 
 use std::process::ExitCode;
@@ -35,6 +39,7 @@ fn main() -> ExitCode {
         kill::trials(),
         trouble::trials(),
         build_image::trials(),
+        vanish::trials(),
     ]
     .into_iter()
     .flatten()

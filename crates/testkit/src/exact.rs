@@ -128,7 +128,7 @@ fn is_zeros(digest: &str, size: u64, compressed: u64) -> bool {
     if size < 256 || compressed > 64 + size / 1000 {
         return false;
     }
-    let zeros = [0; 1 << 16];
+    let zeros = [0; 1 << 14];
     let mut hasher = Sha256::new();
     let mut missing = size;
     while missing > 0 {

@@ -10,7 +10,7 @@
 //! everything that the command started with it.
 //!
 //! Instead of the kill something else can happen while the caller stands still
-//! ([`run_disturbed`]), and calls that read below one directory can be made to
+//! ([`run_disturbed`]), and calls that read below some directories can be made to
 //! fail without reaching the kernel ([`run_failing`]).
 //!
 //! ```
@@ -35,7 +35,7 @@ mod reads;
 mod sys;
 mod trace;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 
 use anyhow::{Context, Result, bail};
@@ -63,7 +63,7 @@ pub enum Outcome {
 #[derive(Debug)]
 enum Watch {
     Changes,
-    ReadsBelow(PathBuf),
+    ReadsBelow(Vec<PathBuf>),
 }
 
 impl Watch {
@@ -77,7 +77,7 @@ impl Watch {
     fn call(&self, thread: Pid) -> Result<Option<Call>> {
         match self {
             Self::Changes => Call::at(thread),
-            Self::ReadsBelow(top) => reads::at(thread, top),
+            Self::ReadsBelow(tops) => reads::at(thread, tops),
         }
     }
 }
@@ -93,13 +93,13 @@ pub fn calls(command: Command) -> Result<Vec<Call>> {
     undisturbed(command, &Watch::Changes)
 }
 
-/// Runs a command to its end, and tells its calls that open, read or clone below `top`.
+/// Runs a command to its end, and tells its calls that open, read or clone below these directories.
 ///
 /// # Errors
 ///
 /// As [`calls`].
-pub fn reads(command: Command, top: &Path) -> Result<Vec<Call>> {
-    undisturbed(command, &Watch::ReadsBelow(top.to_owned()))
+pub fn reads(command: Command, tops: &[PathBuf]) -> Result<Vec<Call>> {
+    undisturbed(command, &Watch::ReadsBelow(tops.to_owned()))
 }
 
 fn undisturbed(command: Command, watch: &Watch) -> Result<Vec<Call>> {
@@ -144,9 +144,9 @@ pub fn run_disturbed(command: Command, n: u64, disturb: impl FnOnce() + Send) ->
 /// # Errors
 ///
 /// If it cannot be started or followed, or calls cannot be made to fail on this processor.
-pub fn run_failing(command: Command, top: &Path, n: u64, errno: Errno) -> Result<Outcome> {
+pub fn run_failing(command: Command, tops: &[PathBuf], n: u64, errno: Errno) -> Result<Outcome> {
     let at_call = |at| if at == n { Action::Fail(errno) } else { Action::GoOn };
-    trace::follow(command, &Watch::ReadsBelow(top.to_owned()), at_call)
+    trace::follow(command, &Watch::ReadsBelow(tops.to_owned()), at_call)
         .with_context(|| format!("fail call {n} with {errno}"))
 }
 

@@ -26,6 +26,7 @@
 //! ```
 
 pub mod compare;
+pub mod dice;
 pub mod digest;
 pub mod disk;
 pub mod exact;

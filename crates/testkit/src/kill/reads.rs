@@ -1,4 +1,4 @@
-//! Calls that open, read or clone files below one directory.
+//! Calls that open, read or clone files below some directories.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -46,8 +46,8 @@ pub(super) fn watched() -> impl Iterator<Item = i64> {
     CALLS.iter().map(|row| row.0)
 }
 
-/// The call at whose entry a thread stands, if it reads something below `top`.
-pub(super) fn at(thread: Pid, top: &Path) -> Result<Option<Call>> {
+/// The call at whose entry a thread stands, if it reads something below `tops`.
+pub(super) fn at(thread: Pid, tops: &[PathBuf]) -> Result<Option<Call>> {
     let (number, arguments) = registers(thread)?;
     let Some(&(_, name, names)) = CALLS.iter().find(|row| row.0 == number) else {
         bail!("stopped at an unknown call {number}")
@@ -58,7 +58,7 @@ pub(super) fn at(thread: Pid, top: &Path) -> Result<Option<Call>> {
         Names::Clone => cloned(thread, arguments[1] & 0xffff_ffff, arguments[2])
             .and_then(|number| descriptor(thread, number)),
     };
-    let below = file.filter(|file| Path::new(file).starts_with(top));
+    let below = file.filter(|file| tops.iter().any(|top| Path::new(file).starts_with(top)));
     Ok(below.map(|file| Call { name, arguments, file: Some(file) }))
 }
 

@@ -95,11 +95,11 @@ fn fails_reads_below_a_directory() -> anyhow::Result<()> {
         command.stdout(Stdio::null()).stderr(Stdio::null());
         command
     };
-    let made = reads(command(), &top)?;
+    let made = reads(command(), std::slice::from_ref(&top))?;
     assert_eq!(names(&made)[..2], ["openat", "read"], "{made:?}");
     assert!(made.iter().all(|call| call.file() == top.join("file").to_str()), "{made:?}");
     for (n, succeeds) in [(1, false), (2, false), (99, true)] {
-        let outcome = run_failing(command(), &top, n, Errno::EIO)?;
+        let outcome = run_failing(command(), std::slice::from_ref(&top), n, Errno::EIO)?;
         let Outcome::Ended { status, .. } = outcome else { panic!("{outcome:?}") };
         assert_eq!(status.success(), succeeds, "call {n}");
     }
