@@ -13,6 +13,7 @@ mod kill;
 mod mount;
 mod mutator;
 mod needs;
+mod pairs;
 mod podman;
 mod pulls;
 mod records;
@@ -20,6 +21,7 @@ mod small;
 mod source;
 mod store;
 mod trouble;
+mod updates;
 mod vanish;
 mod world;
 
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         trouble::trials(),
         build_image::trials(),
         vanish::trials(),
+        updates::trials(),
     ]
     .into_iter()
     .flatten()

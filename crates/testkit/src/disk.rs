@@ -25,7 +25,12 @@ pub fn used(path: &Path) -> Result<u64> {
 pub struct Places {
     /// Sorted, apart from each other: first byte and the byte after the last.
     runs: Vec<(u64, u64)>,
+    /// Bytes of files that are so small that btrfs keeps them beside their inodes.
+    tiny: u64,
 }
+
+/// The largest such file.
+const TINY: u64 = 2048;
 
 impl Places {
     /// Of all files below these directories; what is stored inside inodes is left out.
@@ -34,20 +39,25 @@ impl Places {
     ///
     /// If the trees cannot be read, or `filefrag` fails.
     pub fn of(trees: &[PathBuf]) -> Result<Self> {
-        let mut files = Vec::new();
+        let (mut files, mut tiny) = (Vec::new(), 0);
         for tree in trees {
-            list(tree, &mut files).with_context(|| format!("list {}", tree.display()))?;
+            list(tree, &mut files, &mut tiny)
+                .with_context(|| format!("list {}", tree.display()))?;
         }
         let extents = extents::of_all(&files)?;
         let runs = extents.iter().filter(|extent| extent.place > 0);
-        Ok(Self::from_runs(
-            runs.map(|extent| (extent.place, extent.place + extent.length)).collect(),
-        ))
+        let runs = runs.map(|extent| (extent.place, extent.place + extent.length)).collect();
+        Ok(Self { tiny, ..Self::from_runs(runs) })
     }
 
     /// How many bytes these are.
     pub fn bytes(&self) -> u64 {
         self.runs.iter().map(|(start, end)| end - start).sum()
+    }
+
+    /// Bytes of all files of up to 2,048 bytes, which btrfs may keep among its metadata.
+    pub fn tiny(&self) -> u64 {
+        self.tiny
     }
 
     /// How many of them are also among the others'.
@@ -75,18 +85,19 @@ impl Places {
                 _ => merged.push((start, end)),
             }
         }
-        Self { runs: merged }
+        Self { runs: merged, tiny: 0 }
     }
 }
 
-fn list(directory: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
+fn list(directory: &Path, files: &mut Vec<PathBuf>, tiny: &mut u64) -> std::io::Result<()> {
     for entry in directory.read_dir()? {
         let entry = entry?;
         let meta = entry.metadata()?;
         if meta.is_dir() {
-            list(&entry.path(), files)?;
+            list(&entry.path(), files, tiny)?;
         } else if meta.is_file() && meta.len() > 0 {
             files.push(entry.path());
+            *tiny += if meta.len() <= TINY { meta.len() } else { 0 };
         }
     }
     Ok(())

@@ -3,7 +3,7 @@
 //! A second opinion in its own words: the JSON is read as what the format says,
 //! and digests are counted in sets. No range, no plan, no cost.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
@@ -26,6 +26,14 @@ pub struct Exact {
     pub missing: u64,
     /// The same chunks, as they will be on the disk.
     pub missing_plain: u64,
+    /// How many such chunks there are.
+    pub missing_pieces: u64,
+    /// Of chunks that are elsewhere, but nowhere at an offset from which blocks could be shared.
+    pub apart: u64,
+    /// Of chunks that are elsewhere at such an offset.
+    pub alike: u64,
+    /// Runs of chunks of either kind: their first and last blocks cannot be shared as a whole.
+    pub runs: u64,
     /// Of all files of the layers that are new.
     pub plain: u64,
     /// Files of the layers that are new.
@@ -42,7 +50,8 @@ impl Exact {
 /// Digests of files and chunks that are at hand, and the ids of the layers that have them.
 #[derive(Debug, Clone, Default)]
 pub struct AtHand {
-    digests: HashSet<String>,
+    /// With the offsets in files at which they are, modulo the size of a block.
+    digests: HashMap<String, HashSet<u64>>,
     layers: HashSet<String>,
 }
 
@@ -88,28 +97,59 @@ impl AtHand {
         exact.plain += number(file, "size");
         exact.files += 1;
         let digest = text(file, "digest")?;
-        if self.digests.contains(digest) {
+        if self.digests.contains_key(digest) {
             return Ok(());
         }
         let end = number(file, "endOffset");
+        let (mut at, mut last) = (0, Found::Hole);
         for (index, chunk) in std::iter::once(file).chain(more).enumerate() {
             let end = more.get(index).map_or(end, |next| number(next, "offset"));
             let length = end.checked_sub(number(chunk, "offset")).context("an end before")?;
             let alone = more.is_empty() && chunk["chunkDigest"].is_null();
             let chunk_digest = if alone { digest } else { text(chunk, "chunkDigest")? };
             let size = number(chunk, if alone { "size" } else { "chunkSize" });
-            if chunk["chunkType"] == "zeros" || is_zeros(chunk_digest, size, length) {
-                continue;
+            let hole = chunk["chunkType"] == "zeros" || is_zeros(chunk_digest, size, length);
+            let found = if hole { Found::Hole } else { self.find(chunk_digest, at) };
+            match found {
+                Found::Hole => {}
+                Found::Nowhere => {
+                    exact.missing += length;
+                    exact.missing_plain += size;
+                    exact.missing_pieces += 1;
+                }
+                Found::Apart => exact.apart += size,
+                Found::Alike => exact.alike += size,
             }
-            if self.digests.insert(chunk_digest.into()) {
-                exact.missing += length;
-                exact.missing_plain += size;
-            }
+            exact.runs += u64::from(found != last && found != Found::Hole);
+            (at, last) = (at + size, found);
         }
-        self.digests.insert(digest.into());
+        self.digests.entry(digest.into()).or_default().insert(0);
         Ok(())
     }
+
+    /// Looks a chunk up that is wanted at an offset, and takes it in.
+    fn find(&mut self, digest: &str, at: u64) -> Found {
+        let known = self.digests.contains_key(digest);
+        let is_new = self.digests.entry(digest.into()).or_default().insert(at % BLOCK);
+        match (known, is_new) {
+            (false, _) => Found::Nowhere,
+            (true, true) => Found::Apart,
+            (true, false) => Found::Alike,
+        }
+    }
 }
+
+/// Where a chunk can be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Hole,
+    Nowhere,
+    Apart,
+    Alike,
+}
+
+/// Filesystems share blocks of this size.
+const BLOCK: u64 = 4096;
 
 /// What an update from `old` to `new` has to fetch.
 ///

@@ -35,6 +35,7 @@ pub mod fs_role;
 pub mod judge;
 pub mod kill;
 pub mod layout;
+pub mod loop_fs;
 pub mod peer;
 pub mod proxy;
 pub mod registry;
