@@ -1,14 +1,17 @@
 //! Somebody who changes a layer's files without any respect for who reads them.
+//!
+//! Links that it makes lead to a decoy beside the store. It follows them itself, like any
+//! careless program: so nothing of the machine's own may ever be their target.
 
 use std::fs::{self, File, Permissions};
-use std::io::Write;
-use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use rustix::fs::OFlags;
 use testkit::dice::Dice;
 use testkit::tree::{make_fifo, noise};
 
@@ -18,6 +21,8 @@ pub(crate) struct Mutator {
     layers: Vec<PathBuf>,
     files: Vec<PathBuf>,
     directories: Vec<PathBuf>,
+    /// Where links lead: a directory with a file in it.
+    decoy: PathBuf,
     /// Layers that are moved away go here, if that is allowed.
     attic: Option<PathBuf>,
     /// A command that removes the whole image.
@@ -29,6 +34,7 @@ impl Mutator {
     pub(crate) fn new(
         seed: u64,
         layers: Vec<PathBuf>,
+        decoy: PathBuf,
         attic: Option<PathBuf>,
         remove: Command,
     ) -> Self {
@@ -37,7 +43,7 @@ impl Mutator {
             // What cannot be listed cannot be changed either.
             drop(list(&layer.join("diff"), &mut files, &mut directories));
         }
-        Self { dice: Dice::new(seed), layers, files, directories, attic, remove }
+        Self { dice: Dice::new(seed), layers, files, directories, decoy, attic, remove }
     }
 
     /// Changes things until it is told to stop; tells how many.
@@ -84,10 +90,10 @@ impl Mutator {
             2 => fs::rename(&file, file.with_extension("moved")),
             3 => open(&file)?.set_len(at),
             4 | 5 => open(&file)?.write_all_at(&noise(5000, self.dice.throw()), at),
-            6 => File::options().append(true).open(&file)?.write_all(b"more"),
-            7 => fs::set_permissions(file, Permissions::from_mode(0o000)),
+            6 => append(&file),
+            7 => open(&file)?.set_permissions(Permissions::from_mode(0o000)),
             8 => replace(&file, make_fifo),
-            9 => replace(&file, |file| symlink("/etc/passwd", file)),
+            9 => replace(&file, |file| symlink(self.decoy.join("file"), file)),
             10 => replace(&file, |file| fs::create_dir(file)),
             _ => self.change_directory(),
         }
@@ -100,18 +106,21 @@ impl Mutator {
             1 => fs::rename(&directory, directory.with_extension("moved")),
             _ => {
                 fs::rename(&directory, directory.with_extension("away"))?;
-                symlink("/usr/lib", directory)
+                symlink(&self.decoy, directory)
             }
         }
     }
 }
 
-/// Never a fifo that was put there before: it would wait for a reader.
+/// Neither the target of a link, nor a fifo, which would wait for a reader.
 fn open(file: &Path) -> std::io::Result<File> {
-    if !file.symlink_metadata()?.is_file() {
-        return Err(std::io::ErrorKind::InvalidInput.into());
-    }
-    File::options().write(true).open(file)
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    File::options().write(true).custom_flags(flags.bits().cast_signed()).open(file)
+}
+
+fn append(file: &Path) -> std::io::Result<()> {
+    let file = open(file)?;
+    file.write_all_at(b"more", file.metadata()?.len())
 }
 
 fn replace(file: &Path, make: impl Fn(&Path) -> std::io::Result<()>) -> std::io::Result<()> {

@@ -64,7 +64,10 @@ fn disturbed(scene: &Scene, seed: u64) -> Result<(u32, u64)> {
     let attic = scene.store.room().join("attic");
     // Inside a layer that is moved a mount goes with it, and nobody could undo it.
     let layers_move = (!scene.is_elsewhere()).then(|| attic.clone());
-    let mutator = Mutator::new(seed, scene.layers()?, layers_move, remove);
+    let decoy = scene.store.room().join("decoy");
+    fs::create_dir_all(&decoy).context("make a decoy")?;
+    fs::write(decoy.join("file"), "not a file of any layer").context("make a decoy")?;
+    let mutator = Mutator::new(seed, scene.layers()?, decoy.clone(), layers_move, remove);
     let stop = AtomicBool::new(false);
     let (out, changes) = thread::scope(|scope| {
         let mutator = scope.spawn(|| mutator.run(&stop));
@@ -73,8 +76,10 @@ fn disturbed(scene: &Scene, seed: u64) -> Result<(u32, u64)> {
         (out, mutator.join().expect("the mutator ignores all errors"))
     });
     let reused = scene.expect_good(&out.context("start reflayer")?)?;
-    if attic.exists() {
-        fs::remove_dir_all(attic).context("empty the attic")?;
+    for place in [attic, decoy] {
+        if place.exists() {
+            fs::remove_dir_all(place).context("clear away what the mutator left")?;
+        }
     }
     Ok((changes, reused))
 }
