@@ -21,6 +21,7 @@ mod small;
 mod source;
 mod store;
 mod trouble;
+mod two_at_once;
 mod updates;
 mod vanish;
 mod world;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         build_image::trials(),
         vanish::trials(),
         updates::trials(),
+        two_at_once::trials(),
     ]
     .into_iter()
     .flatten()

@@ -163,7 +163,8 @@ fn repeated(place: &Path) -> Result<()> {
     Built::from_trees(place, &FORMS, &versions).map(drop)
 }
 
-fn tar(
+/// Writes a tar at `place`.
+pub(crate) fn tar(
     place: &Path,
     name: &str,
     fill: impl FnOnce(&mut TarWriter<BufWriter<File>>) -> std::io::Result<()>,
