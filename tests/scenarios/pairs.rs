@@ -5,14 +5,12 @@ use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use testkit::dice::Dice;
-use testkit::judge::Names;
 use testkit::layout::{Image, Layout};
 use testkit::peer::Compression;
 use testkit::tar::TarWriter;
-use testkit::tree::{Tree, directory, file, noise};
+use testkit::versions::Content;
 
-use crate::built::Built;
+use crate::built::{Built, Version};
 use crate::store::Store;
 use crate::world;
 
@@ -39,9 +37,6 @@ pub(crate) enum Which {
 pub(crate) const ALL: [Which; 5] =
     [Which::Real, Which::Insertions, Which::Changes, Which::Tiny, Which::Repeated];
 
-const FORMS: [Compression; 1] = [Compression::Chunked];
-const EDITS: u64 = 100;
-
 impl Which {
     pub(crate) fn word(self) -> &'static str {
         match self {
@@ -55,16 +50,19 @@ impl Which {
 
     /// Makes the pair, where that was not done yet.
     pub(crate) fn make(self) -> Result<Pair> {
-        let made = |make: fn(&Path) -> Result<()>| -> Result<Pair> {
-            let place = world::once(self.word(), make)?;
-            Ok(Pair { built: Some(Built::open(&place)) })
-        };
+        let Some(content) = self.content() else { return Ok(Pair { built: None }) };
+        let place = world::once(self.word(), |place| build(content, place))?;
+        Ok(Pair { built: Some(Built::open(&place)) })
+    }
+
+    fn content(self) -> Option<Content> {
+        let (bytes, files) = if world::full() { (256 << 20, 200_000) } else { (32 << 20, 10_000) };
         match self {
-            Self::Real => Ok(Pair { built: None }),
-            Self::Insertions => made(|place| one_file(place, insert)),
-            Self::Changes => made(|place| one_file(place, overwrite)),
-            Self::Tiny => made(tiny),
-            Self::Repeated => made(repeated),
+            Self::Real => None,
+            Self::Insertions => Some(Content::Insertions(bytes)),
+            Self::Changes => Some(Content::Changes(bytes)),
+            Self::Tiny => Some(Content::Tiny { files, every: 100 }),
+            Self::Repeated => Some(Content::Repeated),
         }
     }
 }
@@ -84,83 +82,16 @@ impl Pair {
     }
 }
 
-fn one_file(place: &Path, edit: fn(&[u8], &mut Dice) -> Vec<u8>) -> Result<()> {
-    let length = if world::full() { 256 << 20 } else { 32 << 20 };
-    let before = noise(length, 5);
-    let after = edit(&before, &mut Dice::new(6));
-    let tars = [("v1", before), ("v2", after)].map(|(tag, content)| {
-        tar(place, tag, |tar| tar.file("model", &content)).map(|path| (tag, vec![path]))
-    });
-    let [v1, v2] = tars;
-    Built::from_tars(place, &FORMS, &[v1?, v2?]).map(drop)
-}
-
-fn insert(before: &[u8], dice: &mut Dice) -> Vec<u8> {
-    let mut places: Vec<u64> = (0..EDITS).map(|_| dice.below(before.len() as u64)).collect();
-    places.sort_unstable();
-    let (mut after, mut done) = (Vec::with_capacity(before.len()), 0);
-    for place in places {
-        let place = usize::try_from(place).expect("an index of a vector");
-        after.extend_from_slice(&before[done..place]);
-        after.extend(noise(usize::try_from(1 + dice.below(3000)).expect("small"), place as u64));
-        done = place;
-    }
-    after.extend_from_slice(&before[done..]);
-    after
-}
-
-fn overwrite(before: &[u8], dice: &mut Dice) -> Vec<u8> {
-    let mut content = before.to_vec();
-    for _ in 0..EDITS {
-        let at = usize::try_from(dice.below(content.len() as u64 - 3000)).expect("an index");
-        content[at..at + 3000].copy_from_slice(&noise(3000, at as u64));
-    }
-    content
-}
-
-fn tiny(place: &Path) -> Result<()> {
-    let files: u64 = if world::full() { 200_000 } else { 10_000 };
-    let tars = [("v1", 0), ("v2", 1)].map(|(tag, changed)| {
-        let path = tar(place, tag, |tar| {
-            for number in 0..files {
-                if number % 1000 == 0 {
-                    tar.directory(&format!("d{}/", number / 1000))?;
-                }
-                let seed = if number % 100 == 7 { number + changed * files } else { number };
-                let length = usize::try_from(20 + number % 400).expect("small");
-                tar.file(&format!("d{}/{number}", number / 1000), &noise(length, seed))?;
-            }
-            Ok(())
-        })?;
-        anyhow::Ok((tag, vec![path]))
-    });
-    let [v1, v2] = tars;
-    Built::from_tars(place, &FORMS, &[v1?, v2?]).map(drop)
-}
-
-/// v2 is as large as it looks only because it says everything several times.
-fn repeated(place: &Path) -> Result<()> {
-    let part = |number| noise(400_000, 200 + number);
-    let twice = |tree: Tree, from: u64| {
-        (0..8u64).fold(tree, |tree, number| {
-            // The same files under three names, and the same chunks inside larger files.
-            let large = [part(from), noise(50_000, from + 90 + number), part(from + 1)].concat();
-            tree.with(&format!("a/{from}-{number}"), file(part(from + number % 3)))
-                .with(&format!("b/{from}-{number}"), file(large))
-        })
+fn build(content: Content, place: &Path) -> Result<()> {
+    let version = |tag, updated| -> Result<Version<PathBuf>> {
+        let layer = |layer| {
+            let name = format!("{tag}-{layer}");
+            tar(place, &name, |tar| content.write(updated, layer, tar))
+        };
+        Ok((tag, (0..content.layers(updated)).map(layer).collect::<Result<_>>()?))
     };
-    let base = || Tree::new().with(".", directory());
-    let versions = [
-        ("v1", vec![(base().with("only", file(noise(9000, 1))), Names::WithTop)]),
-        (
-            "v2",
-            vec![
-                (twice(base(), 0), Names::WithTop),
-                (twice(twice(Tree::new(), 0), 2), Names::Bare),
-            ],
-        ),
-    ];
-    Built::from_trees(place, &FORMS, &versions).map(drop)
+    let versions = [version("v1", false)?, version("v2", true)?];
+    Built::from_tars(place, &[Compression::Chunked], &versions).map(drop)
 }
 
 /// Writes a tar at `place`.

@@ -41,4 +41,5 @@ pub mod proxy;
 pub mod registry;
 pub mod tar;
 pub mod tree;
+pub mod versions;
 pub mod xattr;
