@@ -12,8 +12,9 @@ use testkit::fs_role::Filesystem;
 use testkit::kill::{Call, Outcome, run_until};
 use testkit::peer::Compression;
 
+use crate::built::Built;
 use crate::needs::on;
-use crate::small::Small;
+use crate::small;
 use crate::store::{Store, said};
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -44,7 +45,7 @@ enum Victim {
 
 fn every_point(filesystem: &Filesystem, form: Compression, victim: Victim) -> Result<()> {
     let store = Store::new(filesystem)?;
-    let small = Small::make(&store.room().join("small"), &[form])?;
+    let small = small::make(&store.room().join("small"), &[form])?;
     let bench = Bench { store: &store, small: &small, form, victim };
     bench.start()?;
     let usual = census(&store.root())?;
@@ -76,7 +77,7 @@ fn at(n: u64, call: &Call) -> String {
 
 struct Bench<'a> {
     store: &'a Store,
-    small: &'a Small,
+    small: &'a Built,
     form: Compression,
     victim: Victim,
 }

@@ -5,18 +5,25 @@
 #![expect(clippy::print_stderr, reason = "scenarios report figures to a person")]
 
 mod build_image;
+mod built;
 mod extents;
 mod forms;
 mod gc;
 mod kill;
 mod mount;
+mod mutator;
 mod needs;
+mod pairs;
 mod podman;
 mod pulls;
 mod records;
 mod small;
+mod source;
 mod store;
 mod trouble;
+mod two_at_once;
+mod updates;
+mod vanish;
 mod world;
 
 use std::process::ExitCode;
@@ -35,6 +42,9 @@ fn main() -> ExitCode {
         kill::trials(),
         trouble::trials(),
         build_image::trials(),
+        vanish::trials(),
+        updates::trials(),
+        two_at_once::trials(),
     ]
     .into_iter()
     .flatten()

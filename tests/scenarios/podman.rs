@@ -7,7 +7,7 @@ use testkit::judge;
 use testkit::peer::{Compression, Podman};
 
 use crate::needs::{on, on_each};
-use crate::small::Small;
+use crate::small;
 use crate::store::Store;
 use crate::world::{self, VERSIONS};
 
@@ -21,7 +21,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 fn judge_agrees(filesystem: &Filesystem) -> Result<()> {
     let store = Store::new(filesystem)?;
     let form = Compression::Gzip;
-    let small = Small::make(&store.room().join("small"), &[form])?;
+    let small = small::make(&store.room().join("small"), &[form])?;
     let podman = store.podman()?;
     let mut copy = podman.skopeo_copy(&[small.layout(form).dir()]);
     copy.args([&small.reference(form, "v1"), "containers-storage:localhost/small:v1"]);

@@ -47,6 +47,15 @@ impl Store {
         command
     }
 
+    /// `reflayer` on this store, ended with status 124 when it takes too long: a hang is a failure.
+    pub(crate) fn patient(&self, seconds: u32, arguments: &[&str]) -> Command {
+        let plain = self.command(arguments);
+        let mut command = Command::new("timeout");
+        command.args(["-k", "5", &seconds.to_string()]);
+        command.arg(plain.get_program()).args(plain.get_args());
+        command
+    }
+
     /// Runs `reflayer` on this store, whatever comes of it.
     pub(crate) fn output(&self, arguments: &[&str]) -> Result<Output> {
         self.command(arguments).output().context("start reflayer")

@@ -14,7 +14,7 @@ use testkit::layout::Layout;
 use testkit::peer::Compression;
 
 use crate::needs::on;
-use crate::small::Small;
+use crate::small;
 use crate::store::{Store, said};
 use crate::world;
 
@@ -47,7 +47,7 @@ fn bad_blobs(filesystem: &Filesystem) -> Result<()> {
             for layer in 0..2 {
                 let case = format!("{form:?} layer {layer} {what}");
                 let store = Store::new(filesystem)?;
-                let small = Small::make(&store.room().join("small"), &[form])?;
+                let small = small::make(&store.room().join("small"), &[form])?;
                 let layout = small.layout(form);
                 let digest = layout.image("v2")?.layers[layer].digest.clone();
                 damage(&layout.blob(&digest)).with_context(|| case.clone())?;
@@ -61,7 +61,7 @@ fn bad_blobs(filesystem: &Filesystem) -> Result<()> {
 fn wrong_diff_id(filesystem: &Filesystem) -> Result<()> {
     for form in [Compression::Gzip, Compression::Chunked] {
         let store = Store::new(filesystem)?;
-        let small = Small::make(&store.room().join("small"), &[form])?;
+        let small = small::make(&store.room().join("small"), &[form])?;
         let layout = small.layout(form);
         let (_, mut manifest) = layout.manifest("v2")?;
         let config = layout.image("v2")?.config;
@@ -86,7 +86,7 @@ fn lying_annotations(filesystem: &Filesystem) -> Result<()> {
     ];
     for (name, value) in cases {
         let store = Store::new(filesystem)?;
-        let small = Small::make(&store.room().join("small"), &[Compression::Chunked])?;
+        let small = small::make(&store.room().join("small"), &[Compression::Chunked])?;
         let layout = small.layout(Compression::Chunked);
         let (_, mut manifest) = layout.manifest("v2")?;
         let key = format!("{PREFIX}{name}");

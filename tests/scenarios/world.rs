@@ -17,8 +17,8 @@ static SHARED: Mutex<Option<Shared>> = Mutex::new(None);
 struct Shared {
     place: TempDir,
     registry: Option<Arc<Registry>>,
-    /// By `DiffID`.
-    trees: HashMap<String, Arc<Mutex<bool>>>,
+    /// By name: whether it is there.
+    made: HashMap<String, Arc<Mutex<bool>>>,
 }
 
 /// The command under test.
@@ -66,7 +66,7 @@ fn shared<T>(with: impl FnOnce(&mut Shared) -> Result<T>) -> Result<T> {
     if guard.is_none() {
         let place = tempfile::Builder::new().prefix("scenarios-").tempdir_in("/var/tmp");
         let place = place.context("make a place for what scenarios share")?;
-        *guard = Some(Shared { place, registry: None, trees: HashMap::new() });
+        *guard = Some(Shared { place, registry: None, made: HashMap::new() });
     }
     with(guard.as_mut().context("it was just made")?)
 }
@@ -113,16 +113,34 @@ pub(crate) fn push(
 
 /// What GNU tar makes of a layer of the real images. Nobody may change it.
 pub(crate) fn judged_tree(diff_id: &str) -> Result<PathBuf> {
-    let (tree, made) = shared(|shared| {
-        let made = shared.trees.entry(diff_id.to_owned()).or_default();
-        Ok((shared.place.path().join("trees").join(diff_id), Arc::clone(made)))
+    once(&format!("tree-{diff_id}"), |tree| {
+        std::fs::create_dir_all(tree).context("make a place for a tree")?;
+        judge::unpack(&tar_of(diff_id), tree)
+    })
+}
+
+/// A place with something that is made when first asked for. Nobody may change it.
+pub(crate) fn once(name: &str, build: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+    let (place, made) = shared(|shared| {
+        let made = shared.made.entry(name.to_owned()).or_default();
+        Ok((shared.place.path().join("made").join(name), Arc::clone(made)))
     })?;
-    // Others who want this tree wait; those who want another do not.
+    // Others who want the same wait; those who want something else do not.
     let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
     if !*made {
-        std::fs::create_dir_all(&tree).context("make a place for a tree")?;
-        judge::unpack(&tar_of(diff_id), &tree)?;
+        build(&place)?;
         *made = true;
     }
-    Ok(tree)
+    Ok(place)
+}
+
+/// A number that a person set for this run, else the default.
+pub(crate) fn setting(variable: &str, default: u64) -> u64 {
+    let text = std::env::var(variable).ok();
+    text.and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+/// Whether the full sizes are wanted, which take hours rather than minutes.
+pub(crate) fn full() -> bool {
+    setting("REFLAYER_FULL", 0) > 0
 }

@@ -3,7 +3,7 @@
 //! Only ratios mean something: both programs take turns, so that whatever else
 //! the machine does hits both.
 
-mod measure;
+pub(crate) mod measure;
 mod table;
 
 use std::path::{Path, PathBuf};
@@ -12,12 +12,13 @@ use anyhow::{Context, Result, ensure};
 use testkit::layout::Layout;
 use testkit::peer::{Compression, Podman, Sid, peers_dir};
 use testkit::registry::{Registry, Traffic};
+use testkit::versions::Content;
 use xshell::{Shell, cmd};
 
-use crate::flags::Bench;
+use crate::flags::{Bench, What};
 use crate::integration::mounts;
 use crate::say::step;
-use crate::{packages, peers, workspace};
+use crate::{made, packages, peers, scale, workspace};
 use measure::{Sample, measure};
 
 /// What is pulled, one after the other, into a store that is empty at first.
@@ -38,13 +39,29 @@ pub(crate) fn run(flags: &Bench) -> Result<()> {
         .context("make a place for filesystems")?;
     for fs in &flags.fs {
         let filesystem = mounts::make(&sh, place.path(), fs.name())?;
-        let bench = World::new(&sh, place.path(), &filesystem.path)?;
+        if flags.what == What::Plan {
+            let result = scale::plans(&sh, &filesystem.path, &scale::LAYERS);
+            filesystem.unmount(&sh)?;
+            result?;
+            continue;
+        }
+        let bench = World::new(&sh, place.path(), &filesystem.path, &layout(flags.what)?)?;
         let samples = bench.rounds(&sh, flags.rounds);
         drop(bench);
         filesystem.unmount(&sh)?;
         table::print(fs.name(), &samples?);
     }
     Ok(())
+}
+
+/// The images, tags v1 and v2.
+fn layout(what: What) -> Result<Layout> {
+    match what {
+        What::Pulls | What::Plan => Ok(Layout::open(&peers_dir().join("images/oci-chunked"))),
+        What::Insertions => made::versions(Content::Insertions(256 << 20)),
+        What::Tiny => made::versions(Content::Tiny { files: 200_000, every: 100 }),
+        What::Repeated => made::versions(Content::Repeated),
+    }
 }
 
 /// What every round needs.
@@ -63,10 +80,9 @@ pub(crate) struct Pair {
 }
 
 impl World {
-    fn new(sh: &Shell, place: &Path, filesystem: &Path) -> Result<Self> {
+    fn new(sh: &Shell, place: &Path, filesystem: &Path, layout: &Layout) -> Result<Self> {
         let sid = Sid::find()?;
         let registry = Registry::start(&place.join("registry"))?;
-        let layout = Layout::open(&peers_dir().join("images/oci-chunked"));
         for version in ["v1", "v2"] {
             let from = format!("oci:{}:{version}", layout.dir().display());
             let to = registry.reference(&format!("bench:{version}"));

@@ -22,6 +22,10 @@ pub(crate) enum Task {
     Integration(Integration),
     /// Compare the dependencies between our crates with the arrows that the design allows.
     Layering,
+    /// Measure pulls and plans as layers and stores grow, as root.
+    Scale(Scale),
+    /// Count the system calls of a pull, for each file that is new and each that is reused.
+    Syscalls,
     /// Make the programs that judge us, and the images that they make, where that was not done yet.
     Peers,
 }
@@ -34,6 +38,40 @@ pub(crate) struct Bench {
     /// Rounds; the medians are shown.
     #[arg(long, default_value_t = 3)]
     pub(crate) rounds: usize,
+    /// What is pulled.
+    #[arg(long, value_enum, default_value_t = What::Pulls)]
+    pub(crate) what: What,
+}
+
+/// What `bench` measures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum What {
+    /// A Debian image with a compiler and an interpreter, and an update of it.
+    Pulls,
+    /// A file of 256 MB, and the same with 100 insertions.
+    Insertions,
+    /// 200,000 tiny files, of which 1 % change.
+    Tiny,
+    /// An update whose two layers say everything several times.
+    Repeated,
+    /// Plans, with 10, 100 and 1,000 layers in the store.
+    Plan,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Scale {
+    /// On this filesystem.
+    #[arg(long, value_enum, default_value_t = Fs::Xfs)]
+    pub(crate) fs: Fs,
+    /// Files of a layer.
+    #[arg(long, value_delimiter = ',', default_value = "20000,200000,1000000")]
+    pub(crate) files: Vec<u64>,
+    /// Layers in the store while an image is planned; none leaves planning out.
+    #[arg(long, value_delimiter = ',', default_value = "10,100,1000")]
+    pub(crate) layers: Vec<u64>,
+    /// Measure podman, too, with layers of up to 200,000 files.
+    #[arg(long)]
+    pub(crate) podman: bool,
 }
 
 #[derive(Debug, Args)]

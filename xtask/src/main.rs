@@ -7,10 +7,13 @@ mod demo;
 mod flags;
 mod integration;
 mod layering;
+mod made;
 mod packages;
 mod peers;
 mod say;
+mod scale;
 mod search;
+mod syscalls;
 mod workspace;
 
 use clap::Parser;
@@ -24,5 +27,7 @@ fn main() -> anyhow::Result<()> {
         flags::Task::Integration(flags) => integration::run(&flags),
         flags::Task::Layering => layering::run(),
         flags::Task::Peers => peers::run(),
+        flags::Task::Scale(flags) => scale::run(&flags),
+        flags::Task::Syscalls => syscalls::run(),
     }
 }

@@ -24,6 +24,9 @@ pub(crate) const INTEGRATION: &[Need] = &[
 /// What the benchmark runs besides.
 pub(crate) const BENCH: &[Need] = &[("time", "time")];
 
+/// What counts system calls.
+pub(crate) const SYSCALLS: &[Need] = &[("strace", "strace")];
+
 /// What the tests of the crates run as independent judges.
 pub(crate) const UNIT: &[Need] =
     &[("gzip", "gzip"), ("python3", "python3"), ("tar", "tar"), ("zstd", "zstd")];

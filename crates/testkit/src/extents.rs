@@ -1,6 +1,6 @@
 //! Which bytes of files share their place on the disk, as `filefrag` tells.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -26,6 +26,22 @@ pub struct Extent {
 pub fn of(file: &Path) -> Result<Vec<Extent>> {
     let text = judge::output(Command::new("filefrag").args(["-s", "-v", "-b1"]).arg(file))?;
     text.lines().filter_map(line).collect()
+}
+
+/// The extents of many files, all together, each file's in order.
+///
+/// # Errors
+///
+/// As [`of`].
+pub fn of_all(files: &[PathBuf]) -> Result<Vec<Extent>> {
+    let mut found = Vec::new();
+    // So many names fit on a command line.
+    for files in files.chunks(500) {
+        let text = judge::output(Command::new("filefrag").args(["-s", "-v", "-b1"]).args(files))?;
+        let extents: Result<Vec<Extent>> = text.lines().filter_map(line).collect();
+        found.extend(extents?);
+    }
+    Ok(found)
 }
 
 /// How many bytes of two files lie at the same place of the device.

@@ -1,4 +1,4 @@
-//! A command, killed at its N-th state-changing system call.
+//! A command, stopped at its N-th system call of a kind: killed there, or disturbed.
 //!
 //! All processes and threads of the command are followed. A filter in the
 //! kernel stops only those calls that may change something, so that the rest
@@ -8,6 +8,10 @@
 //! contents and attributes of files, flushes, mounts. Writes to pipes and
 //! sockets do not. The kill comes before the call does anything, and takes
 //! everything that the command started with it.
+//!
+//! Instead of the kill something else can happen while the caller stands still
+//! ([`run_disturbed`]), and calls that read below some directories can be made to
+//! fail without reaching the kernel ([`run_failing`]).
 //!
 //! ```
 //! use std::process::Command;
@@ -25,28 +29,57 @@
 //! # anyhow::Ok(())
 //! ```
 
+mod answer;
 mod call;
+mod reads;
 mod sys;
 mod trace;
 
+use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 
 use anyhow::{Context, Result, bail};
+use nix::unistd::Pid;
 
 pub use call::Call;
+pub use nix::errno::Errno;
+use trace::Action;
 
 /// How a traced command ended.
 #[derive(Debug)]
 pub enum Outcome {
     /// It was killed, and would have made this call.
     Killed(Call),
-    /// It ended by itself after so many state-changing calls.
+    /// It ended by itself after so many calls that count.
     Ended {
         /// How.
         status: ExitStatus,
         /// The calls, in the order in which they began.
         calls: Vec<Call>,
     },
+}
+
+/// Which calls count.
+#[derive(Debug)]
+enum Watch {
+    Changes,
+    ReadsBelow(Vec<PathBuf>),
+}
+
+impl Watch {
+    fn numbers(&self) -> Vec<i64> {
+        match self {
+            Self::Changes => call::watched().collect(),
+            Self::ReadsBelow(_) => reads::watched().collect(),
+        }
+    }
+
+    fn call(&self, thread: Pid) -> Result<Option<Call>> {
+        match self {
+            Self::Changes => Call::at(thread),
+            Self::ReadsBelow(tops) => reads::at(thread, tops),
+        }
+    }
 }
 
 /// Runs a command to its end, and tells the state-changing calls that it made.
@@ -57,7 +90,20 @@ pub enum Outcome {
 ///
 /// If it cannot be started or followed, or fails.
 pub fn calls(command: Command) -> Result<Vec<Call>> {
-    match trace::follow(command, u64::MAX)? {
+    undisturbed(command, &Watch::Changes)
+}
+
+/// Runs a command to its end, and tells its calls that open, read or clone below these directories.
+///
+/// # Errors
+///
+/// As [`calls`].
+pub fn reads(command: Command, tops: &[PathBuf]) -> Result<Vec<Call>> {
+    undisturbed(command, &Watch::ReadsBelow(tops.to_owned()))
+}
+
+fn undisturbed(command: Command, watch: &Watch) -> Result<Vec<Call>> {
+    match trace::follow(command, watch, |_| Action::GoOn)? {
         Outcome::Ended { status, calls } if status.success() => Ok(calls),
         other => bail!("the command under trace: {other:?}"),
     }
@@ -70,7 +116,38 @@ pub fn calls(command: Command) -> Result<Vec<Call>> {
 ///
 /// If it cannot be started or followed. It may end in any way before.
 pub fn run_until(command: Command, n: u64) -> Result<Outcome> {
-    trace::follow(command, n).with_context(|| format!("kill at call {n}"))
+    let at_call = |at| if at == n { Action::Kill } else { Action::GoOn };
+    trace::follow(command, &Watch::Changes, at_call).with_context(|| format!("kill at call {n}"))
+}
+
+/// Runs a command to its end; `disturb` happens while it is about to make its `n`-th
+/// state-changing call. Only the caller stands still, other threads go on.
+///
+/// # Errors
+///
+/// If it cannot be started or followed. It may end in any way.
+pub fn run_disturbed(command: Command, n: u64, disturb: impl FnOnce() + Send) -> Result<Outcome> {
+    let mut disturb = Some(disturb);
+    let at_call = |at| {
+        if at == n
+            && let Some(disturb) = disturb.take()
+        {
+            disturb();
+        }
+        Action::GoOn
+    };
+    trace::follow(command, &Watch::Changes, at_call).with_context(|| format!("disturb at call {n}"))
+}
+
+/// Runs a command to its end; of the calls that [`reads`] tells, the `n`-th fails with `errno`.
+///
+/// # Errors
+///
+/// If it cannot be started or followed, or calls cannot be made to fail on this processor.
+pub fn run_failing(command: Command, tops: &[PathBuf], n: u64, errno: Errno) -> Result<Outcome> {
+    let at_call = |at| if at == n { Action::Fail(errno) } else { Action::GoOn };
+    trace::follow(command, &Watch::ReadsBelow(tops.to_owned()), at_call)
+        .with_context(|| format!("fail call {n} with {errno}"))
 }
 
 #[cfg(test)]

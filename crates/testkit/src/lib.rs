@@ -1,9 +1,11 @@
 //! Fixtures, judges and faults for the tests of reflayer.
 //!
-//! Builds inputs in the test's own words ([`tree`], [`layout`]), asks programs
-//! that others wrote what they make of them ([`judge`], [`peer`],
-//! [`registry`]), compares directory trees in every attribute ([`compare`])
-//! and stops a program at any of its system calls ([`kill`]).
+//! Builds inputs in the test's own words ([`tree`], [`layout`], [`tar`]), asks
+//! programs that others wrote what they make of them ([`judge`], [`peer`],
+//! [`registry`]), compares directory trees in every attribute ([`compare`]),
+//! counts what an update has to fetch ([`exact`]) and what it takes of the disk
+//! ([`disk`], [`extents`]), stops a program at any of its system calls ([`kill`])
+//! and slows its network down ([`proxy`]).
 //!
 //! It shares no code with what it judges: no crate of reflayer is used here,
 //! so that a mistake of theirs cannot be a mistake of the judge.
@@ -24,13 +26,20 @@
 //! ```
 
 pub mod compare;
+pub mod dice;
 pub mod digest;
+pub mod disk;
+pub mod exact;
 pub mod extents;
 pub mod fs_role;
 pub mod judge;
 pub mod kill;
 pub mod layout;
+pub mod loop_fs;
 pub mod peer;
+pub mod proxy;
 pub mod registry;
+pub mod tar;
 pub mod tree;
+pub mod versions;
 pub mod xattr;

@@ -81,6 +81,11 @@ impl Registry {
         self.address.to_string()
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// `docker://127.0.0.1:PORT/NAME`.
     pub fn reference(&self, name: &str) -> String {
         format!("docker://{}/{name}", self.address)

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags};
 
+use crate::dice::Dice;
+
 /// What is at one name: its kind, and attributes that can be added to.
 #[derive(Debug, Clone)]
 pub struct Node {
@@ -77,18 +79,20 @@ pub fn fifo() -> Node {
     node(Kind::Fifo, 0o600)
 }
 
+/// Makes a named pipe at `place`, mode 0600.
+///
+/// # Errors
+///
+/// If the name exists, or the filesystem refuses.
+pub fn make_fifo(place: &Path) -> std::io::Result<()> {
+    Ok(rustix::fs::mknodat(CWD, place, FileType::Fifo, Mode::from_raw_mode(0o600), 0)?)
+}
+
 /// Bytes without order, the same for the same seed.
 pub fn noise(length: usize, seed: u64) -> Vec<u8> {
-    // The steps of a splitmix generator: enough to defeat any compressor.
-    let mut state = seed;
-    let mut word = || {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = state;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    };
-    let mut bytes: Vec<u8> = (0..length.div_ceil(8)).flat_map(|_| word().to_le_bytes()).collect();
+    let mut dice = Dice::new(seed);
+    let mut bytes: Vec<u8> =
+        (0..length.div_ceil(8)).flat_map(|_| dice.throw().to_le_bytes()).collect();
     bytes.truncate(length);
     bytes
 }

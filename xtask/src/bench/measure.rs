@@ -1,8 +1,11 @@
 //! Time, processor and memory of a command.
 
-use std::process::{Command, Stdio};
+use std::io::Read;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, Stdio};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail};
+use tempfile::NamedTempFile;
 use testkit::registry::Traffic;
 
 /// One run.
@@ -23,9 +26,17 @@ pub(crate) struct Usage {
     pub(crate) memory: f64,
 }
 
-/// Runs a command under `time`, which also counts the children of its children.
-pub(crate) fn measure(command: &Command) -> Result<Usage> {
-    let report = tempfile::NamedTempFile::new().context("make a file for time")?;
+/// A command that runs under `time`, which also counts the children of its children.
+pub(crate) struct Timed {
+    pub(crate) child: Child,
+    report: NamedTempFile,
+    said: NamedTempFile,
+}
+
+/// Starts a command under `time`.
+pub(crate) fn timed(command: &Command) -> Result<Timed> {
+    let report = NamedTempFile::new().context("make a file for time")?;
+    let said = NamedTempFile::new().context("make a file for what a command says")?;
     let mut timed = Command::new("/usr/bin/time");
     timed.args(["-f", "%e %U %S %M", "-o"]).arg(report.path());
     timed.arg(command.get_program()).args(command.get_args());
@@ -35,13 +46,38 @@ pub(crate) fn measure(command: &Command) -> Result<Usage> {
         timed.env_clear();
         timed.envs(own.into_iter().filter_map(|(name, value)| Some((name, value?))));
     }
-    let output = timed.stdin(Stdio::null()).output().context("start /usr/bin/time")?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{command:?}: {}\n{said}", output.status);
-    let text = std::fs::read_to_string(report.path()).context("read what time wrote")?;
-    let numbers: Vec<f64> = text.split_whitespace().filter_map(|n| n.parse().ok()).collect();
-    let &[wall, user, system, memory] = numbers.as_slice() else {
-        anyhow::bail!("time wrote {text:?}")
-    };
-    Ok(Usage { wall, cpu: user + system, memory })
+    timed.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said.reopen()?);
+    Ok(Timed { child: timed.spawn().context("start /usr/bin/time")?, report, said })
+}
+
+/// Runs a command to its end.
+pub(crate) fn measure(command: &Command) -> Result<Usage> {
+    let mut timed = timed(command)?;
+    match timed.usage()? {
+        Some(usage) => Ok(usage),
+        None => bail!("{command:?} failed:\n{}", timed.said()?),
+    }
+}
+
+impl Timed {
+    /// Waits for the end; nothing if that is a failure.
+    pub(crate) fn usage(&mut self) -> Result<Option<Usage>> {
+        let status = self.child.wait().context("wait for /usr/bin/time")?;
+        if !status.success() || status.signal().is_some() {
+            return Ok(None);
+        }
+        let text = std::fs::read_to_string(self.report.path()).context("read what time wrote")?;
+        let numbers: Vec<f64> = text.split_whitespace().filter_map(|n| n.parse().ok()).collect();
+        let &[wall, user, system, memory] = numbers.as_slice() else {
+            bail!("time wrote {text:?}")
+        };
+        Ok(Some(Usage { wall, cpu: user + system, memory }))
+    }
+
+    /// What the command wrote to its standard error.
+    pub(crate) fn said(&self) -> Result<String> {
+        let mut bytes = Vec::new();
+        self.said.reopen()?.read_to_end(&mut bytes).context("read what a command said")?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
 }

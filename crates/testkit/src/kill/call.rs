@@ -5,15 +5,16 @@ use std::os::unix::fs::FileExt;
 
 use anyhow::{Context, Result, bail};
 use nix::libc;
-use nix::sys::ptrace;
 use nix::unistd::Pid;
+
+use super::answer::registers;
 
 /// A system call that is about to begin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
-    name: &'static str,
-    arguments: [u64; 6],
-    file: Option<String>,
+    pub(super) name: &'static str,
+    pub(super) arguments: [u64; 6],
+    pub(super) file: Option<String>,
 }
 
 /// When a call of a kind changes something.
@@ -118,7 +119,7 @@ impl Call {
         self.name
     }
 
-    /// The file that the call's descriptor is open on, where its first argument is one.
+    /// The file that the call is about: what its first argument is open on, or what it reads.
     pub fn file(&self) -> Option<&str> {
         self.file.as_deref()
     }
@@ -162,7 +163,7 @@ fn is_file(thread: Pid, number: u64) -> bool {
     fs::metadata(descriptor_link(thread, number)).is_ok_and(|meta| meta.is_file())
 }
 
-fn descriptor(thread: Pid, number: u64) -> Option<String> {
+pub(super) fn descriptor(thread: Pid, number: u64) -> Option<String> {
     let target = fs::read_link(descriptor_link(thread, number)).ok()?;
     Some(target.to_string_lossy().into_owned())
 }
@@ -172,23 +173,9 @@ fn descriptor_link(thread: Pid, number: u64) -> String {
     format!("/proc/{thread}/fd/{}", number as i32)
 }
 
-fn word_at(thread: Pid, address: u64) -> Result<u64> {
+pub(super) fn word_at(thread: Pid, address: u64) -> Result<u64> {
     let mut word = [0; 8];
     let memory = File::open(format!("/proc/{thread}/mem")).context("open a thread's memory")?;
     memory.read_exact_at(&mut word, address).context("read a thread's memory")?;
     Ok(u64::from_ne_bytes(word))
-}
-
-#[cfg(target_arch = "x86_64")]
-#[expect(clippy::cast_possible_wrap, reason = "a call's number is small")]
-fn registers(thread: Pid) -> Result<(i64, [u64; 6])> {
-    let regs = ptrace::getregs(thread).context("read registers")?;
-    Ok((regs.orig_rax as i64, [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9]))
-}
-
-#[cfg(target_arch = "aarch64")]
-#[expect(clippy::cast_possible_wrap, reason = "a call's number is small")]
-fn registers(thread: Pid) -> Result<(i64, [u64; 6])> {
-    let regs = ptrace::getregs(thread).context("read registers")?.regs;
-    Ok((regs[8] as i64, [regs[0], regs[1], regs[2], regs[3], regs[4], regs[5]]))
 }

@@ -1,6 +1,6 @@
 use std::process::{Command, Stdio};
 
-use super::{Call, Outcome, calls, run_until};
+use super::{Call, Errno, Outcome, calls, reads, run_disturbed, run_failing, run_until};
 
 fn shell(script: &str, directory: &tempfile::TempDir) -> Command {
     let mut command = Command::new("sh");
@@ -68,4 +68,40 @@ fn follows_threads_and_their_children() -> anyhow::Result<()> {
 fn a_failing_command_is_an_error_of_counting() {
     assert!(calls(Command::new("false")).is_err());
     assert!(calls(Command::new("/does/not/exist")).is_err());
+}
+
+#[test]
+fn disturbs_and_goes_on() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let moved = || std::fs::rename(dir.path().join("a"), dir.path().join("x")).expect("rename");
+    let outcome = run_disturbed(shell("mkdir a; mkdir b; mkdir a", &dir), 2, moved)?;
+    let Outcome::Ended { status, calls } = outcome else { panic!("{outcome:?}") };
+    assert!(status.success() && calls.len() == 3, "{status} {calls:?}");
+    assert!(["a", "b", "x"].iter().all(|name| dir.path().join(name).is_dir()));
+    Ok(())
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn fails_reads_below_a_directory() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    std::fs::create_dir(dir.path().join("in"))?;
+    std::fs::write(dir.path().join("in/file"), "text")?;
+    std::fs::write(dir.path().join("other"), "text")?;
+    let top = dir.path().join("in");
+    let command = || {
+        let mut command = Command::new("cat");
+        command.arg(top.join("file")).arg(dir.path().join("other"));
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    };
+    let made = reads(command(), std::slice::from_ref(&top))?;
+    assert_eq!(names(&made)[..2], ["openat", "read"], "{made:?}");
+    assert!(made.iter().all(|call| call.file() == top.join("file").to_str()), "{made:?}");
+    for (n, succeeds) in [(1, false), (2, false), (99, true)] {
+        let outcome = run_failing(command(), std::slice::from_ref(&top), n, Errno::EIO)?;
+        let Outcome::Ended { status, .. } = outcome else { panic!("{outcome:?}") };
+        assert_eq!(status.success(), succeeds, "call {n}");
+    }
+    Ok(())
 }

@@ -13,18 +13,38 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use super::{Call, Outcome, call, sys};
+use super::{Call, Outcome, Watch, answer, sys};
 
-/// Runs a command until its `n`-th counting call, or to its end.
-pub(super) fn follow(command: Command, n: u64) -> Result<Outcome> {
+/// What becomes of a call that counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Action {
+    /// It begins.
+    GoOn,
+    /// Nothing of the command lives on.
+    Kill,
+    /// The kernel never sees it; the command is told that it failed.
+    Fail(Errno),
+}
+
+/// What to do at the n-th call that counts; the first is 1.
+pub(super) trait AtCall: FnMut(u64) -> Action + Send {}
+impl<T: FnMut(u64) -> Action + Send> AtCall for T {}
+
+/// Runs a command to its end, or until `at_call` has it killed.
+pub(super) fn follow(command: Command, watch: &Watch, at_call: impl AtCall) -> Result<Outcome> {
     // Only the thread that started a process may trace it, and it must not
     // wait for processes that others of this program started.
     thread::scope(|scope| {
-        scope.spawn(|| Trace::start(command)?.run(n)).join().expect("the tracing thread panicked")
+        scope
+            .spawn(|| Trace::start(command, watch, at_call)?.run())
+            .join()
+            .expect("the tracing thread panicked")
     })
 }
 
-struct Trace {
+struct Trace<'a, F> {
+    watch: &'a Watch,
+    at_call: F,
     leader: Pid,
     /// All threads that were ever seen.
     threads: HashSet<Pid>,
@@ -33,9 +53,9 @@ struct Trace {
     killed: bool,
 }
 
-impl Trace {
-    fn start(mut command: Command) -> Result<Self> {
-        let filter = sys::filter(call::watched()).context("make the filter of calls")?;
+impl<'a, F: AtCall> Trace<'a, F> {
+    fn start(mut command: Command, watch: &'a Watch, at_call: F) -> Result<Self> {
+        let filter = sys::filter(watch.numbers()).context("make the filter of calls")?;
         let child = sys::spawn(&mut command, filter).context("start the command")?;
         let leader = Pid::from_raw(child.id().try_into().context("a process id")?);
         match waitpid(leader, Some(flags())).context("wait for the command's start")? {
@@ -50,18 +70,19 @@ impl Trace {
             | Options::PTRACE_O_EXITKILL;
         ptrace::setoptions(leader, options).context("set options of the trace")?;
         let threads = HashSet::from([leader]);
-        let trace = Self { leader, threads, calls: Vec::new(), status: None, killed: false };
+        let (calls, status, killed) = (Vec::new(), None, false);
+        let trace = Self { watch, at_call, leader, threads, calls, status, killed };
         go_on(leader, None)?;
         Ok(trace)
     }
 
-    fn run(mut self, n: u64) -> Result<Outcome> {
+    fn run(mut self) -> Result<Outcome> {
         loop {
             match waitpid(Pid::from_raw(-1), Some(flags())) {
                 Err(Errno::ECHILD) => break,
                 Err(Errno::EINTR) => {}
                 Err(error) => return Err(error).context("wait for the command"),
-                Ok(status) => self.step(status, n)?,
+                Ok(status) => self.step(status)?,
             }
         }
         match (self.killed, self.calls.pop(), self.status) {
@@ -74,14 +95,14 @@ impl Trace {
         }
     }
 
-    fn step(&mut self, status: WaitStatus, n: u64) -> Result<()> {
+    fn step(&mut self, status: WaitStatus) -> Result<()> {
         match status {
             WaitStatus::Exited(pid, code) => self.ended(pid, ExitStatus::from_raw(code << 8)),
             WaitStatus::Signaled(pid, signal, _) => {
                 self.ended(pid, ExitStatus::from_raw(signal as i32));
             }
             WaitStatus::PtraceEvent(pid, _, libc::PTRACE_EVENT_SECCOMP) => {
-                return self.at_call(pid, n);
+                return self.stopped(pid);
             }
             WaitStatus::PtraceEvent(pid, ..) => return go_on(pid, None),
             // A new thread begins with this stop, which is none of its own.
@@ -101,15 +122,19 @@ impl Trace {
         }
     }
 
-    fn at_call(&mut self, thread: Pid, n: u64) -> Result<()> {
+    fn stopped(&mut self, thread: Pid) -> Result<()> {
         if self.killed {
             return Ok(());
         }
-        if let Some(call) = Call::at(thread)? {
+        if let Some(call) = self.watch.call(thread)? {
             self.calls.push(call);
-            if self.calls.len() as u64 == n {
-                self.kill();
-                return Ok(());
+            match (self.at_call)(self.calls.len() as u64) {
+                Action::GoOn => {}
+                Action::Fail(errno) => answer::refuse(thread, errno)?,
+                Action::Kill => {
+                    self.kill();
+                    return Ok(());
+                }
             }
         }
         go_on(thread, None)
