@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-const LONG: Duration = Duration::from_secs(600);
+const LONG: Duration = Duration::from_mins(10);
 
 fn blobs(names: &[u8]) -> BTreeSet<BlobDigest> {
     names.iter().map(|name| BlobDigest::from(Digest::of(&[*name]))).collect()

@@ -64,7 +64,7 @@ impl Default for PullOptions {
             platform: Platform::of_machine(),
             durability: Durability::Durable,
             layers_at_once: 2,
-            patience: Duration::from_secs(60),
+            patience: Duration::from_mins(1),
         }
     }
 }
