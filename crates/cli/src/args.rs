@@ -1,6 +1,7 @@
 //! The command line as it is typed.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -96,6 +97,10 @@ pub(crate) struct Pull {
     /// Do not wait until the image is safe against a power cut.
     #[arg(long)]
     pub(crate) no_sync: bool,
+    /// Wait for another process that pulls the same blob into the store, but not
+    /// longer than this while nothing of it moves.
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+    pub(crate) patience: Duration,
     /// Accept plain HTTP and certificates that cannot be verified if `false`.
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     pub(crate) tls_verify: bool,
@@ -151,4 +156,10 @@ pub(crate) struct BuildImage {
     /// Leave out what cannot be read, and say how many, instead of failing.
     #[arg(long)]
     pub(crate) skip_unreadable: bool,
+}
+
+/// A time in seconds, with or without a fraction.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let number: f64 = text.parse().map_err(|_| format!("{text:?} is not a number"))?;
+    Duration::try_from_secs_f64(number).map_err(|error| error.to_string())
 }

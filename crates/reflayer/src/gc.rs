@@ -9,7 +9,7 @@ use storage_core::{FsError, LayerId};
 use storage_core::{ImagesWrite, Layers, LayersWrite, RecordError};
 
 use crate::Store;
-use crate::pull::{Removal, pull_is_alive, pull_of};
+use crate::pull::{Removal, pull_is_alive, pull_of, remove_dead_blob_locks};
 use crate::remove::{RemoveError, in_use};
 
 /// What was collected, or would be.
@@ -77,6 +77,7 @@ impl Store {
 
     /// Clears staging and deletion directories of dead processes away.
     pub(crate) fn recover_dead(&self) -> Result<usize, RecordError> {
+        remove_dead_blob_locks(&self.run_root)?;
         let recovered = self.driver.recover()?;
         Ok(recovered.slots + recovered.temp_dirs + self.layers.recover()?)
     }

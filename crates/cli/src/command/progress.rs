@@ -42,8 +42,15 @@ impl Progress for Bars {
         drop(self.bars.set(layers.iter().map(bar).collect()));
     }
 
+    fn waiting(&self, index: usize) {
+        if let Some(bar) = self.bar(index) {
+            bar.set_message("waiting for another pull");
+        }
+    }
+
     fn fetched(&self, index: usize, bytes: u64, expected: u64) {
         if let Some(bar) = self.bar(index) {
+            bar.set_message("");
             bar.set_length(expected.max(bytes));
             bar.set_position(bytes);
         }

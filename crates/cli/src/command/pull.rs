@@ -18,6 +18,7 @@ pub(crate) fn run(global: &Global, args: &Pull) -> anyhow::Result<u8> {
     let mut options = PullOptions::default();
     options.full = args.full;
     options.reuse = reuse(args.reuse);
+    options.patience = args.patience;
     options.name.clone_from(&args.name);
     if let Some(text) = &args.platform {
         options.platform = platform(text)?;

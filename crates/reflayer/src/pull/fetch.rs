@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
-use chunked::{Plan, Prover, Reuse, Scanned, TocLocation, Wanted};
+use chunked::{Plan, Prover, Reuse, Scanned, Sources, TocLocation, Wanted};
 use crossbeam::channel::unbounded;
 use overlay_driver::{FilledLayer, StagedLayer};
 use rustix::fs::{Timespec, Timestamps, fstat, futimens};
@@ -15,6 +15,7 @@ use tree::{TreeOptions, TreeReport};
 use super::PullOptions;
 use super::layer::{FetchedLayer, LayerError, LayerFacts, Origin, WantedLayer, chain};
 use super::publish::{FORMAT_DIRECTORY, FORMAT_FILE};
+use super::pulse::Pulse;
 use super::watch::Watched;
 use crate::Store;
 use crate::candidates::Candidates;
@@ -52,6 +53,7 @@ impl Store {
         indices: &[usize],
         options: &PullOptions,
         progress: &Arc<dyn Progress + Send + Sync>,
+        pulse: &Pulse,
     ) -> Vec<(usize, Result<FetchedLayer, LayerError>)> {
         let threads = options.layers_at_once.max(1);
         let prepared = in_parallel(indices.to_vec(), threads, |index| {
@@ -76,7 +78,7 @@ impl Store {
         let candidates = self.candidates(&digests);
         in_parallel(ready, threads, |prepared| {
             let index = prepared.index;
-            let result = self.bring(prepared, &wanted[index], &candidates, options);
+            let result = self.bring(prepared, &wanted[index], &candidates, options, pulse);
             if let Ok(layer) = &result {
                 progress.done(index, layer.report.path);
             }
@@ -119,14 +121,18 @@ impl Store {
         wanted: &WantedLayer,
         candidates: &Candidates,
         options: &PullOptions,
+        pulse: &Pulse,
     ) -> Result<FetchedLayer, LayerError> {
         let blob = &*prepared.blob;
         let reason = match prepared.way {
             Way::Whole(reason) => reason,
-            Way::Toc(layer) => match self.by_toc(blob, *layer, wanted, candidates, options.reuse) {
-                Err(error) if error.is_lie_of_the_toc() => chain(&error),
-                other => return other,
-            },
+            Way::Toc(layer) => {
+                let sources = pulse.over_sources(self.sources(candidates));
+                match self.by_toc(blob, *layer, wanted, candidates, &sources, options.reuse) {
+                    Err(error) if error.is_lie_of_the_toc() => chain(&error),
+                    other => return other,
+                }
+            }
         };
         tracing::info!(layer = %wanted.blob.digest, reason, "taking the whole blob");
         self.whole(blob, wanted, reason)
@@ -138,15 +144,15 @@ impl Store {
         layer: TocLayer,
         wanted: &WantedLayer,
         candidates: &Candidates,
+        sources: &dyn Sources,
         reuse: Reuse,
     ) -> Result<FetchedLayer, LayerError> {
         let TocLayer { staged, scanned, digest } = layer;
-        let sources = self.sources(candidates);
         let dirs = staged.dirs();
         let proof = Prover::start(dirs, wanted.blob.diff_id)?;
         let plan = Plan::new(&scanned.toc, &candidates.map, reuse);
         tracing::debug!(layer = %wanted.blob.digest, plan = ?plan.summary(), "planned");
-        let pinned = plan.pin(&sources, dirs, TreeOptions::new(self.privileges), &proof)?;
+        let pinned = plan.pin(sources, dirs, TreeOptions::new(self.privileges), &proof)?;
         let pieces = blob.fetch(pinned.missing(&blob.link()));
         let applied = pinned.apply(pieces, &proof)?;
         let proved = proof.finish(applied)?;

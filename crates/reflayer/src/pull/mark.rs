@@ -2,9 +2,11 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, unlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, statat, unlinkat};
 use rustix::io::Errno;
 use storage_core::{FsError, FsResultExt as _, Lock};
+
+use super::pulse::Pulse;
 
 /// Where in the run root the locks of pulls live.
 const DIRECTORY: &str = "reflayer-pulls";
@@ -32,6 +34,17 @@ impl PullMark {
         }
     }
 
+    /// What others know this pull by.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What shows others that this pull moves; see [`last_beat`].
+    pub(super) fn pulse(&self) -> Result<Pulse, FsError> {
+        let directory = self.directory.try_clone().during("open directory", DIRECTORY)?;
+        Ok(Pulse::new(directory, self.name.clone()))
+    }
+
     /// The `metadata` of this pull's layers.
     pub(crate) fn metadata(&self) -> String {
         format!("{PREFIX}{}", self.name)
@@ -48,9 +61,23 @@ impl Drop for PullMark {
 
 /// The pull that a layer's `metadata` names, if one of ours made it.
 pub(crate) fn pull_of(metadata: &str) -> Option<&str> {
-    let name = metadata.strip_prefix(PREFIX)?;
-    let safe = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric());
-    safe.then_some(name)
+    metadata.strip_prefix(PREFIX).filter(|name| is_name(name))
+}
+
+/// Whether this may be the name of a pull; such a name is safe in paths.
+pub(super) fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric())
+}
+
+/// A time that changes as long as the pull of that name moves; `None` if it has ended.
+pub(super) fn last_beat(run_root: impl AsFd, name: &str) -> Result<Option<(i64, u64)>, FsError> {
+    match statat(directory(run_root)?, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(Errno::NOENT) => Ok(None),
+        stat => {
+            let stat = stat.during("look at the lock of pull", name)?;
+            Ok(Some((stat.st_mtime, stat.st_mtime_nsec)))
+        }
+    }
 }
 
 /// Whether the pull of that name still runs.
@@ -69,14 +96,19 @@ pub(crate) fn pull_is_alive(run_root: impl AsFd, name: &str) -> Result<bool, FsE
 }
 
 fn directory(run_root: impl AsFd) -> Result<OwnedFd, FsError> {
-    match mkdirat(&run_root, DIRECTORY, Mode::RWXU) {
+    own_directory(run_root, DIRECTORY)
+}
+
+/// A directory of ours in the run root, made if it is missing.
+pub(super) fn own_directory(run_root: impl AsFd, name: &str) -> Result<OwnedFd, FsError> {
+    match mkdirat(&run_root, name, Mode::RWXU) {
         Err(error) if error != Errno::EXIST => {
-            return Err(FsError::new("create directory", DIRECTORY, error));
+            return Err(FsError::new("create directory", name, error));
         }
         _ => {}
     }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    openat(&run_root, DIRECTORY, flags, Mode::empty()).during("open directory", DIRECTORY)
+    openat(&run_root, name, flags, Mode::empty()).during("open directory", name)
 }
 
 fn random_name() -> Result<String, FsError> {

@@ -1,13 +1,17 @@
 //! A pull, from a reference to an image in the store.
 
+mod blob_lock;
+mod claim;
 mod fetch;
 mod layer;
 mod mark;
 mod publish;
+mod pulse;
 mod watch;
 
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chunked::Reuse;
 use storage_core::RecordError;
@@ -18,12 +22,14 @@ use crate::Store;
 use crate::progress::Progress;
 use crate::report::{ByteCounts, LayerCounts, LayerReport, LayerWay, PullReport};
 
+pub(crate) use blob_lock::remove_dead_blob_locks;
 pub use layer::LayerError;
 pub(crate) use layer::chain as error_chain;
 pub(crate) use mark::{PullMark, pull_is_alive, pull_of};
 pub use publish::PublishError;
 pub(crate) use publish::{Removal, TOC_KEY, set_incomplete};
 
+use claim::Claims;
 use layer::{FetchedLayer, WantedLayer};
 use publish::{Outcome, Publication};
 
@@ -43,6 +49,10 @@ pub struct PullOptions {
     pub durability: Durability,
     /// Layers under way at once; each takes about 45 open files and up to three threads.
     pub layers_at_once: usize,
+    /// Whoever pulls the same blob into this store is waited for, and its layer
+    /// used, unless nothing of it has moved for so long. A living pull shows that
+    /// it moves about four times a second.
+    pub patience: Duration,
 }
 
 impl Default for PullOptions {
@@ -54,6 +64,7 @@ impl Default for PullOptions {
             platform: Platform::of_machine(),
             durability: Durability::Durable,
             layers_at_once: 2,
+            patience: Duration::from_mins(1),
         }
     }
 }
@@ -101,6 +112,9 @@ impl Store {
     /// where they have one, with all that any layer of this store can give, and
     /// whole where not. Layers and image become visible together, at the end.
     ///
+    /// A blob that another process pulls into this store, with the same run root,
+    /// is waited for instead of fetched twice; see [`PullOptions::patience`].
+    ///
     /// # Errors
     ///
     /// If the image cannot be had or is not what its digests promise, or if the
@@ -124,16 +138,19 @@ impl Store {
             );
         }
         let mark = PullMark::create(&self.run_root)?;
+        let mut claims = Claims::new(self.run_root.as_fd(), &mark, options.patience)?;
+        let pulse = mark.pulse()?;
+        let progress = &pulse.over(progress.clone());
         let mut publication = Publication::new(&image, &name, &wanted, &mark, options.durability);
         let mut reports: Vec<Option<LayerReport>> = vec![None; wanted.len()];
         for _ in 0..ATTEMPTS {
-            let absent = self.absent(&wanted, &publication)?;
+            let absent = self.claim_absent(&wanted, &publication, &mut claims, &**progress)?;
             let present = |index: &usize| !absent.contains(index) && !publication.has(*index);
             for index in (0..wanted.len()).filter(present) {
                 progress.done(index, LayerWay::Present);
             }
             for batch in absent.chunks(LAYERS_STAGED) {
-                let fetched = self.fetch_layers(source, &wanted, batch, options, progress);
+                let fetched = self.fetch_layers(source, &wanted, batch, options, progress, &pulse);
                 let failure =
                     self.take_fetched(&wanted, fetched, &mut publication, &mut reports)?;
                 if let Some(failure) = failure {
@@ -143,7 +160,8 @@ impl Store {
             }
             match self.publish(publication).map_err(Box::new)? {
                 Outcome::Published(image_id) => {
-                    let layers = finish_reports(&wanted, reports);
+                    let mut layers = finish_reports(&wanted, reports);
+                    claims.explain(&mut layers);
                     return Ok(report(reference, name, image_id, &image, layers, started));
                 }
                 Outcome::Gone(back) => publication = back,
