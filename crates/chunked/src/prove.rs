@@ -5,6 +5,7 @@
 //! and `apply`: it takes each file as soon as it is whole and all before it were
 //! taken, and never holds the others back.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -23,6 +24,9 @@ use tree::{TreeError, TreeReader, TreeReport};
 use crate::{Applied, LayerBytes, aside};
 
 const BUFFER: usize = 256 << 10;
+
+/// Contents that wait in memory for their turn.
+const KEPT: usize = 8 << 20;
 
 /// Proves a layer while it is made; see [`Prover::start`].
 ///
@@ -120,7 +124,21 @@ impl Prover {
 
     /// File number `file` (of those with content) is whole, verified and in its place.
     pub(crate) fn done(&self, file: u32) {
+        self.note(file, None);
+    }
+
+    /// The same, with all its bytes: they are not read again, if there is room for
+    /// them until their turn comes.
+    pub(crate) fn done_with(&self, file: u32, bytes: &[u8]) {
+        self.note(file, Some(bytes));
+    }
+
+    fn note(&self, file: u32, bytes: Option<&[u8]>) {
         let mut state = self.shared.lock();
+        if let Some(bytes) = bytes.filter(|bytes| state.kept_bytes + bytes.len() <= KEPT) {
+            state.kept_bytes += bytes.len();
+            state.kept.insert(file, bytes.into());
+        }
         let (word, bit) = (file as usize / 64, file % 64);
         if state.done.len() <= word {
             state.done.resize(word + 1, 0);
@@ -177,6 +195,9 @@ struct Shared {
 struct State {
     /// One bit per file with content.
     done: Vec<u64>,
+    /// Contents of files that are done, and their length together.
+    kept: HashMap<u32, Box<[u8]>>,
+    kept_bytes: usize,
     waiting_for: Option<u32>,
     /// No more files will be done.
     complete: bool,
@@ -194,8 +215,8 @@ impl Shared {
         self.changed.notify_one();
     }
 
-    /// Waits until file number `file` is whole.
-    fn wait_for(&self, file: u32) -> Result<(), ProveError> {
+    /// Waits until file number `file` is whole; gives its bytes if they are at hand.
+    fn wait_for(&self, file: u32) -> Result<Option<Box<[u8]>>, ProveError> {
         let mut state = self.lock();
         state.waiting_for = Some(file);
         loop {
@@ -205,7 +226,9 @@ impl Shared {
             let word = state.done.get(file as usize / 64).copied().unwrap_or(0);
             if word >> (file % 64) & 1 == 1 {
                 state.waiting_for = None;
-                return Ok(());
+                let kept = state.kept.remove(&file);
+                state.kept_bytes -= kept.as_deref().map_or(0, <[u8]>::len);
+                return Ok(kept);
             }
             if state.complete {
                 return Err(ProveError::NotMade(file));
@@ -247,8 +270,10 @@ fn rebuild(tar_split: File, dest: &OwnedFd, shared: &Shared) -> Result<Rebuilt, 
             Segment::Raw(bytes) => tar.hasher.update(&bytes),
             Segment::File { size: 0, .. } => {}
             Segment::File { name, size, .. } => {
-                shared.wait_for(number)?;
-                tar.add_file(&LayerPath::parse(&name)?, size)?;
+                match shared.wait_for(number)? {
+                    Some(bytes) if bytes.len() as u64 == size => tar.hasher.update(&bytes),
+                    _ => tar.add_file(&LayerPath::parse(&name)?, size)?,
+                }
                 number += 1;
             }
         }

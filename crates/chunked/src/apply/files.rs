@@ -99,19 +99,28 @@ impl<'a, 't: 'a, 'd> Files<'a, 't, 'd> {
         let file = self.toc.file_number(part.file);
         let chunk = file.chunk(part.chunk);
         let size = usize::try_from(chunk.size).unwrap_or(usize::MAX);
-        let bytes = self.whole.decode(frames, size).map_err(|e| decode_error(file, part, e))?;
+        let Self { whole, outputs, tree, prover, report, .. } = self;
+        let bytes = whole.decode(frames, size).map_err(|e| decode_error(file, part, e))?;
         check_length(file, chunk.size, bytes.len() as u64)?;
         if let Some(expected) = chunk.digest {
             check_digest(file, *expected.digest(), Digest::of(bytes))?;
         }
-        let output = self.outputs.get(part.file, self.tree)?;
+        let output = outputs.get(part.file, tree)?;
         let path = file.path();
         output.target().write_all_at(bytes, chunk.file_offset).during("write", path.as_path())?;
         if output.begins(part.chunk)? {
             output.assembly.hash(bytes);
             output.assembly.ended();
         }
-        self.chunk_done(part, chunk)
+        report.written += chunk.size;
+        if outputs.chunk_done(part.file, tree)? {
+            report.holes += holes(file);
+            match file.chunk_count() {
+                1 => prover.done_with(part.file, bytes),
+                _ => prover.done(part.file),
+            }
+        }
+        Ok(())
     }
 
     /// Takes the next bytes of a large chunk, which come in `lane`; `last` if it
@@ -187,18 +196,18 @@ impl<'a, 't: 'a, 'd> Files<'a, 't, 'd> {
         }
         decoder.reset().map_err(|error| decode_error(file, part, error))?;
         self.idle = Some(decoder);
-        self.chunk_done(part, chunk)
-    }
-
-    fn chunk_done(&mut self, part: &Part, chunk: Chunk) -> Result<(), ApplyError> {
         self.report.written += chunk.size;
         if self.outputs.chunk_done(part.file, self.tree)? {
-            let holes = self.toc.file_number(part.file).chunks().filter(|chunk| chunk.hole);
-            self.report.holes += holes.map(|hole| hole.size).sum::<u64>();
+            self.report.holes += holes(file);
             self.prover.done(part.file);
         }
         Ok(())
     }
+}
+
+/// Bytes of holes in a file.
+fn holes(file: TocFile<'_>) -> u64 {
+    file.chunks().filter(|chunk| chunk.hole).map(|hole| hole.size).sum()
 }
 
 fn check_length(file: TocFile<'_>, expected: u64, actual: u64) -> Result<(), ApplyError> {

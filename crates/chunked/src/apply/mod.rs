@@ -75,10 +75,10 @@ pub enum ApplyError {
 }
 
 impl ApplyError {
-    /// Whether the TOC, and not the blob, is at fault: never. Wrong content is an
-    /// error of the blob.
+    /// Whether the TOC may be at fault, so that a full pull may succeed: the digest
+    /// of the blob, which only a full pull sees, tells whether it was the blob.
     pub fn is_lie_of_the_toc(&self) -> bool {
-        false
+        matches!(self, Self::Content { .. } | Self::Decode { .. })
     }
 }
 

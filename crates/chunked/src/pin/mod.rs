@@ -87,7 +87,7 @@ impl<'t> Plan<'t> {
     ) -> Result<PinnedPlan<'t, 'd>, PinError> {
         let mut tree = TreeWriter::new(dirs.dest, options);
         let refused = Refused::default();
-        let mut files = WholeFiles::new(&self, sources, dirs, &refused);
+        let mut files = WholeFiles::new(&self, sources, dirs, &refused)?;
         let mut chunks = Chunks::new(&self, sources, dirs, &refused)?;
         let mut parts = Vec::new();
         let mut links = Vec::new();
@@ -101,9 +101,10 @@ impl<'t> Plan<'t> {
                 tree.make(&self.toc.entry(index))?;
                 continue;
             };
-            if files.take(file, &mut tree, &mut report)? {
-                prover.done(file.number());
-            } else if file.chunks().all(|chunk| chunk.hole) {
+            if files.take(file, &mut tree, &mut report, prover)? {
+                continue;
+            }
+            if file.chunks().all(|chunk| chunk.hole) {
                 make_hole(file, &mut tree, &mut report)?;
                 prover.done(file.number());
             } else if chunks.take(file, &mut tree, &mut parts, &mut report)? {

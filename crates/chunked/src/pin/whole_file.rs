@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 
 use reflink::{ReflinkError, reflink};
+use rustix::fs::fstat;
 use storage_core::{Dirs, FsError, FsResultExt, Hasher};
 use tree::{NewFile, TreeWriter};
 
@@ -12,9 +13,14 @@ use super::PinError;
 use super::link;
 use super::refused::Refused;
 use super::shared;
+use crate::Prover;
 use crate::{Candidate, LayerBytes, Plan, Reuse, Sources, TocFile};
 
 const BUFFER: usize = 128 << 10;
+
+/// The least that a filesystem leaves out where a file is all zeros; what is longer
+/// is not kept among the metadata.
+const BLOCK: usize = 4096;
 
 /// Takes whole files from local ones, and remembers which filesystems refuse to share.
 pub(super) struct WholeFiles<'p> {
@@ -22,7 +28,15 @@ pub(super) struct WholeFiles<'p> {
     sources: &'p dyn Sources,
     dirs: Dirs<'p>,
     refused: &'p Refused,
+    /// Device of the layer's tree.
+    device: u64,
     buffer: Vec<u8>,
+}
+
+/// A candidate of the right length.
+struct Source {
+    file: File,
+    device: u64,
 }
 
 /// How a candidate became ours.
@@ -30,6 +44,13 @@ pub(super) struct WholeFiles<'p> {
 enum Taken {
     Shared,
     Copied,
+}
+
+/// What was seen of a content that is right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Seen {
+    /// Whether a block of it is all zeros, so that the filesystem may keep none.
+    empty_block: bool,
 }
 
 /// The candidate is of no use; it is no error of the pull.
@@ -41,16 +62,19 @@ impl<'p> WholeFiles<'p> {
         sources: &'p dyn Sources,
         dirs: Dirs<'p>,
         refused: &'p Refused,
-    ) -> Self {
-        Self { plan, sources, dirs, refused, buffer: vec![0; BUFFER] }
+    ) -> Result<Self, FsError> {
+        let device = fstat(dirs.dest).during("look at", "dest")?.st_dev;
+        Ok(Self { plan, sources, dirs, refused, device, buffer: vec![0; BUFFER] })
     }
 
-    /// Makes `file` from one of its candidates; `false` if none of them served.
+    /// Makes `file` from one of its candidates, and tells `prover`; `false` if none
+    /// of them served.
     pub(super) fn take(
         &mut self,
         file: TocFile<'_>,
         tree: &mut TreeWriter<'_>,
         report: &mut LayerBytes,
+        prover: &Prover,
     ) -> Result<bool, PinError> {
         let mut target: Option<NewFile> = None;
         for candidate in self.plan.candidates(file) {
@@ -64,20 +88,25 @@ impl<'p> WholeFiles<'p> {
                 None => tree.create(&entry)?,
             };
             if self.plan.reuse == Reuse::HardLink
-                && self.content_is_right(&source, file).is_ok()
-                && link::replace(&source, &entry, self.dirs)?
+                && self.content_is_right(&source.file, file).is_ok()
+                && link::replace(&source.file, &entry, self.dirs)?
             {
                 report.reused_files += file.size();
                 report.shared += file.size();
+                self.tell(prover, file);
                 return Ok(true);
             }
-            if let Ok(taken) = self.fill(&source, &new, file)? {
+            if let Ok((taken, seen)) = self.fill(&source, &new, file)? {
                 report.reused_files += file.size();
                 report.shared += match taken {
                     Taken::Copied => 0,
+                    // Such a file has neither holes nor is it short enough to be kept
+                    // among the metadata, so there is nothing to ask.
+                    Taken::Shared if file.size() > BLOCK as u64 && !seen.empty_block => file.size(),
                     Taken::Shared => shared::of_cloned(&new, file.size()),
                 };
                 tree.complete(new, &entry)?;
+                self.tell(prover, file);
                 return Ok(true);
             }
             tracing::debug!(?candidate, path = %file.path(), "candidate is of no use");
@@ -87,10 +116,11 @@ impl<'p> WholeFiles<'p> {
     }
 
     /// The candidate's file, if it is one of the right length.
-    fn open(&self, candidate: &Candidate, file: TocFile<'_>) -> Option<File> {
+    fn open(&self, candidate: &Candidate, file: TocFile<'_>) -> Option<Source> {
         let opened = self.sources.open(candidate).and_then(|source| {
             let metadata = source.metadata()?;
             let fits = metadata.is_file() && metadata.len() == file.size();
+            let source = Source { file: source, device: metadata.dev() };
             if fits { Ok(source) } else { Err(io::ErrorKind::InvalidData.into()) }
         });
         match opened {
@@ -107,26 +137,25 @@ impl<'p> WholeFiles<'p> {
     /// The outer error is one of the target, the inner one of the source.
     fn fill(
         &mut self,
-        source: &File,
+        source: &Source,
         target: &File,
         file: TocFile<'_>,
-    ) -> Result<Result<Taken, Useless>, FsError> {
+    ) -> Result<Result<(Taken, Seen), Useless>, FsError> {
         match self.share(source, target) {
-            Ok(true) => Ok(self.content_is_right(target, file).map(|()| Taken::Shared)),
+            Ok(true) => Ok(self.content_is_right(target, file).map(|seen| (Taken::Shared, seen))),
             Ok(false) if self.plan.reuse == Reuse::ReflinkOnly => Ok(Err(Useless)),
-            Ok(false) => self.copy(source, target, file),
+            Ok(false) => self.copy(&source.file, target, file),
             Err(Useless) => Ok(Err(Useless)),
         }
     }
 
     /// Shares the source's extents; `false` if that can't be done here.
-    fn share(&mut self, source: &File, target: &File) -> Result<bool, Useless> {
-        let device = |file: &File| file.metadata().map(|metadata| metadata.dev());
-        let (Ok(from), Ok(to)) = (device(source), device(target)) else { return Err(Useless) };
+    fn share(&mut self, source: &Source, target: &File) -> Result<bool, Useless> {
+        let (from, to) = (source.device, self.device);
         if self.refused.contains(from, to) {
             return Ok(false);
         }
-        match reflink(source, target) {
+        match reflink(&source.file, target) {
             Ok(()) => Ok(true),
             Err(ReflinkError::Refused(refusal)) => {
                 self.refused.remember(from, to, refusal);
@@ -145,7 +174,7 @@ impl<'p> WholeFiles<'p> {
         source: &File,
         target: &File,
         file: TocFile<'_>,
-    ) -> Result<Result<Taken, Useless>, FsError> {
+    ) -> Result<Result<(Taken, Seen), Useless>, FsError> {
         let path = file.path();
         let buffer = &mut self.buffer;
         let right = hash_file(source, file, buffer, |offset, bytes| {
@@ -157,11 +186,21 @@ impl<'p> WholeFiles<'p> {
         if right.is_ok() {
             target.set_len(file.size()).during("set the length of", path.as_path())?;
         }
-        Ok(right.map(|()| Taken::Copied))
+        Ok(right.map(|seen| (Taken::Copied, seen)))
     }
 
-    fn content_is_right(&mut self, content: &File, file: TocFile<'_>) -> Result<(), Useless> {
+    fn content_is_right(&mut self, content: &File, file: TocFile<'_>) -> Result<Seen, Useless> {
         hash_file(content, file, &mut self.buffer, |_, _| Ok(())).unwrap_or(Err(Useless))
+    }
+
+    /// Tells the prover that `file`, which was looked at last, is whole; what was
+    /// read of it need not be read again.
+    fn tell(&self, prover: &Prover, file: TocFile<'_>) {
+        let all = usize::try_from(file.size()).ok().and_then(|size| self.buffer.get(..size));
+        match all {
+            Some(bytes) => prover.done_with(file.number(), bytes),
+            None => prover.done(file.number()),
+        }
     }
 }
 
@@ -173,8 +212,9 @@ fn hash_file(
     file: TocFile<'_>,
     buffer: &mut [u8],
     mut take: impl FnMut(u64, &[u8]) -> Result<(), FsError>,
-) -> Result<Result<(), Useless>, FsError> {
+) -> Result<Result<Seen, Useless>, FsError> {
     let mut hasher = Hasher::new();
+    let mut seen = Seen { empty_block: false };
     let mut at = 0;
     loop {
         let n = match content.read_at(buffer, at) {
@@ -187,9 +227,18 @@ fn hash_file(
             return Ok(Err(Useless));
         }
         hasher.update(&buffer[..n]);
+        seen.empty_block |= has_empty_block(&buffer[..n]);
         take(at, &buffer[..n])?;
         at += n as u64;
+        // A regular file gives less than was asked for only at its end.
+        if n < buffer.len() {
+            break;
+        }
     }
     let right = at == file.size() && hasher.finish() == *file.digest().digest();
-    Ok(if right { Ok(()) } else { Err(Useless) })
+    Ok(if right { Ok(seen) } else { Err(Useless) })
+}
+
+fn has_empty_block(bytes: &[u8]) -> bool {
+    bytes.chunks(BLOCK).any(|block| block.iter().all(|&byte| byte == 0))
 }
