@@ -115,8 +115,8 @@ pub use annotation::{AnnotationError, Span, TocLocation};
 pub use apply::{Applied, ApplyError};
 pub use assemble::AssembleError;
 pub use dedup::{
-    Candidate, DedupMap, Index, IndexBuilder, IndexError, LocalTrees, Wanted, read_candidates,
-    write_index,
+    Candidate, DedupMap, Index, IndexBuilder, IndexError, LayerIndex, LocalTrees, Wanted,
+    read_candidates, write_index,
 };
 pub use limits::Limits;
 pub use pin::{PinError, PinnedPlan};

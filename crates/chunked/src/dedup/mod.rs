@@ -13,7 +13,7 @@ mod toc;
 mod trees;
 mod wanted;
 
-pub use index::{Index, IndexBuilder, IndexError, write_index};
+pub use index::{Index, IndexBuilder, IndexError, LayerIndex, write_index};
 pub use map::{Candidate, DedupMap};
 pub use toc::read_candidates;
 pub use trees::LocalTrees;

@@ -193,7 +193,8 @@ impl Toc {
 
     /// All regular files that have content, in the order of the tar.
     pub fn files(&self) -> impl ExactSizeIterator<Item = TocFile<'_>> {
-        let count = u32::try_from(self.contents.len()).expect("rows have numbers of 32 bits");
+        // Numbers of rows have 32 bits.
+        let count = u32::try_from(self.contents.len()).unwrap_or(NONE);
         (0..count).map(|number| TocFile { toc: self, number })
     }
 

@@ -66,7 +66,7 @@ impl ContentDigests {
         self.file.update(bytes);
         if let Some(cutting) = &mut self.cutting {
             let Cutting { chunker, chunks } = &mut **cutting;
-            let Ok(()) = chunker.feed(bytes, |step| chunks.step(step));
+            let Ok(()) = chunker.feed(bytes, |step| Ok::<_, Infallible>(chunks.step(step)));
         }
     }
 
@@ -75,7 +75,7 @@ impl ContentDigests {
         let mut chunks = Vec::new();
         if let Some(cutting) = self.cutting {
             let Cutting { mut chunker, chunks: mut found } = *cutting;
-            let Ok(()) = chunker.finish(|step| found.step(step));
+            let Ok(()) = chunker.finish(|step| Ok::<_, Infallible>(found.step(step)));
             chunks = found.done;
         }
         FileDigests { digest: self.file.finish().into(), chunks }
@@ -83,7 +83,7 @@ impl ContentDigests {
 }
 
 impl Chunks {
-    fn step(&mut self, step: Step<'_>) -> Result<(), Infallible> {
+    fn step(&mut self, step: Step<'_>) {
         match step {
             Step::Data(bytes) => {
                 self.hasher.update(bytes);
@@ -98,7 +98,6 @@ impl Chunks {
                 self.end(None);
             }
         }
-        Ok(())
     }
 
     fn end(&mut self, digest: Option<ChunkDigest>) {

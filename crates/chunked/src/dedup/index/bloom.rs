@@ -20,8 +20,8 @@ impl Bloom {
     pub(super) fn add(&mut self, digest: &[u8; 32]) {
         let count = self.words.len() as u64;
         for (word, mask) in bits(digest, HASHES, count) {
-            // Less than the number of words.
-            self.words[word as usize] |= mask;
+            let word = usize::try_from(word).expect("less than the number of words");
+            self.words[word] |= mask;
         }
     }
 

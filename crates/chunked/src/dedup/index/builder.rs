@@ -28,14 +28,18 @@ use crate::write::ContentDigests;
 /// digests.update(b"hello\n");
 /// index.add(&entry, Some(digests));
 /// let mut file = Vec::new();
-/// assert!(index.write(&mut file)?);
-/// # Ok::<(), std::io::Error>(())
+/// index.finish().ok_or("no index can describe it")?.write(&mut file)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct IndexBuilder {
     tree: PlainTree,
     files: Rows,
 }
+
+/// What the index of a layer is to say; made by [`IndexBuilder::finish`].
+#[derive(Debug, Clone)]
+pub struct LayerIndex(Rows);
 
 #[derive(Debug, Clone, Default)]
 struct Rows {
@@ -71,19 +75,23 @@ impl IndexBuilder {
         }
     }
 
-    /// Writes the index; `false`, and nothing written, if there can be none: the
-    /// layer names a file twice, or in another way has for a name another file in
-    /// the end than it says.
+    /// What was gathered; `None` if no index can describe the layer: it names a file
+    /// twice, or in another way has in the end another file at a name than it says.
+    pub fn finish(self) -> Option<LayerIndex> {
+        self.tree.is_plain().then_some(LayerIndex(self.files))
+    }
+}
+
+impl LayerIndex {
+    /// Writes the index, as [`write_index`](crate::write_index) does.
+    ///
+    /// Other tools believe it, so the tar should have been verified.
     ///
     /// # Errors
     ///
     /// If `out` fails.
-    pub fn write(self, out: impl Write) -> io::Result<bool> {
-        if !self.tree.is_plain() {
-            return Ok(false);
-        }
-        drop(self.tree);
-        write_limited(&self.files, out, MAX_TAGS).map(|()| true)
+    pub fn write(&self, out: impl Write) -> io::Result<()> {
+        write_limited(&self.0, out, MAX_TAGS)
     }
 }
 

@@ -36,7 +36,7 @@ pub(super) struct ChunkRow {
 
 impl Files for Toc {
     fn count(&self) -> u32 {
-        u32::try_from(self.files().len()).expect("rows have numbers of 32 bits")
+        u32::try_from(self.files().len()).unwrap_or(u32::MAX)
     }
 
     fn file(&self, i: u32) -> FileRow<'_> {

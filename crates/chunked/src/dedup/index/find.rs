@@ -9,7 +9,7 @@ use super::{Index, IndexError};
 use crate::DedupMap;
 
 /// Tags that are read at once.
-const BLOCK: u64 = 1024;
+const BLOCK: usize = 1024;
 
 /// As many tags are scanned in the time that it takes to look for one digest by way
 /// of the filter: 0.6 µs for the usual one that is not there and 8 µs for one that
@@ -30,7 +30,7 @@ struct Hit {
 }
 
 /// Takes hits and brings them to the map.
-struct Hits<'a> {
+pub(super) struct Hits<'a> {
     index: &'a Index,
     source: u32,
     map: &'a mut DedupMap,
@@ -50,7 +50,7 @@ impl Index {
     /// before stays in `map`, and does no harm.
     pub fn find(&self, source: u32, map: &mut DedupMap) -> Result<(), IndexError> {
         let wanted = map.wanted().len() as u64;
-        let mut hits = Hits { index: self, source, map, kept: Vec::new() };
+        let mut hits = Hits::new(self, source, map);
         if wanted.saturating_mul(TAGS_PER_PROBE) < self.count() {
             self.probe(&mut hits)?;
         } else {
@@ -60,13 +60,14 @@ impl Index {
     }
 
     /// Goes through all tags and all that is wanted side by side.
-    fn scan(&self, hits: &mut Hits<'_>) -> Result<(), IndexError> {
-        let mut buffer = vec![0; usize::try_from(BLOCK.min(self.count())).unwrap_or(0) * TAG];
+    pub(super) fn scan(&self, hits: &mut Hits<'_>) -> Result<(), IndexError> {
+        let in_all = usize::try_from(self.tags.length).unwrap_or(usize::MAX);
+        let mut buffer = vec![0; in_all.min(BLOCK * TAG)];
         let mut last = [0; TAG];
         let (mut number, mut at) = (0, 0);
         while at < self.tags.length {
             let left = usize::try_from(self.tags.length - at).unwrap_or(usize::MAX);
-            let block = &mut buffer[..left.min(BLOCK as usize * TAG)];
+            let block = &mut buffer[..left.min(BLOCK * TAG)];
             self.tags.read(&self.file, at, block)?;
             at += block.len() as u64;
             for tag in block.as_chunks::<TAG>().0 {
@@ -86,7 +87,7 @@ impl Index {
     }
 
     /// Looks for each wanted digest.
-    fn probe(&self, hits: &mut Hits<'_>) -> Result<(), IndexError> {
+    pub(super) fn probe(&self, hits: &mut Hits<'_>) -> Result<(), IndexError> {
         let mut tag = [0; TAG];
         for number in (0..).take(hits.map.wanted().len()) {
             let digest = *hits.map.wanted().digest(number);
@@ -137,7 +138,11 @@ fn digest_of(tag: &[u8; TAG]) -> &[u8; 32] {
     tag[ALGORITHM.len()..].first_chunk().expect("a tag has a digest")
 }
 
-impl Hits<'_> {
+impl<'a> Hits<'a> {
+    pub(super) fn new(index: &'a Index, source: u32, map: &'a mut DedupMap) -> Self {
+        Self { index, source, map, kept: Vec::new() }
+    }
+
     fn push(&mut self, number: u32, tag: &[u8; TAG]) -> Result<(), IndexError> {
         let [place, length] = numbers(&tag[DIGEST..]);
         let length =
@@ -148,7 +153,7 @@ impl Hits<'_> {
     }
 
     /// Reads where the hits are, and tells the map.
-    fn bring(&mut self) -> Result<(), IndexError> {
+    pub(super) fn bring(&mut self) -> Result<(), IndexError> {
         // What belongs to one file stands together then.
         self.kept.sort_unstable();
         let mut vdata = Window::new(&self.index.file, self.index.vdata);

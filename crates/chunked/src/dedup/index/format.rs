@@ -108,12 +108,16 @@ impl Location {
 
     pub(super) fn push_to(self, bytes: &mut Vec<u8>) {
         for mut number in [self.name, self.offset, self.length] {
-            while number >= 0x80 {
-                // Seven bits at a time.
-                bytes.push(number as u8 & 0x7f | 0x80);
+            // Seven bits at a time.
+            loop {
+                let [low, ..] = number.to_le_bytes();
                 number >>= 7;
+                if number == 0 && low < 0x80 {
+                    bytes.push(low);
+                    break;
+                }
+                bytes.push(low | 0x80);
             }
-            bytes.push(number as u8);
         }
     }
 

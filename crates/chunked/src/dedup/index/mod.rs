@@ -13,10 +13,11 @@
 //! names   length │ name as the TOC has it                            u32, bytes
 //! ```
 //!
-//! A file has two tags, its digest and a fingerprint of content and metadata, with
-//! one item of vdata; each first sight of a chunk's digest has one. Neither parts
-//! nor file are ever in memory, nor are they mapped: a file may be cut while it is
-//! read.
+//! A file has one item of vdata and two tags: its digest, and a fingerprint of
+//! content and metadata. The first chunk of a file of several has an item and a
+//! tag, and of all other chunks the first of each digest. Files without content are
+//! left out. The file is never in memory whole, nor is it mapped: it may be cut
+//! while it is read.
 
 mod bloom;
 mod builder;
@@ -32,7 +33,7 @@ mod tests;
 mod window;
 mod write;
 
-pub use builder::IndexBuilder;
+pub use builder::{IndexBuilder, LayerIndex};
 pub use error::IndexError;
 pub use open::Index;
 pub use write::write_index;
