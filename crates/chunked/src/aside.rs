@@ -5,3 +5,7 @@ pub const TOC: &str = "toc.json";
 
 /// The tar-split as gzip, the form in which stores keep it.
 pub const TAR_SPLIT: &str = "tar-split.gz";
+
+/// The chunk index, by which later pulls find the layer's files and chunks; see
+/// [`write_index`](crate::write_index).
+pub const INDEX: &str = "index";

@@ -88,9 +88,10 @@
 //! # Bounds
 //!
 //! Whatever a blob says: 250 bytes of memory for each entry of its TOC and 24 for
-//! each chunk to be fetched; about 150 for each place of a local file that may have
-//! what is wanted, of which up to eight are kept for a digest; some megabytes of buffers, and one for each range
-//! that is under way; one zstd window of up to 128 MiB. At most 16 files that are
+//! each chunk to be fetched; 52 for each digest that is wanted and, where a local
+//! file may have it, 24 for each of up to four places, and its name; for a while, 74
+//! for each file of an index that is written; some megabytes of buffers, and one for
+//! each range that is under way; one zstd window of up to 128 MiB. At most 16 files that are
 //! being filled are open at once, and 9 that chunks are taken from; of the latter,
 //! 4,096 at most are cloned to `Dirs::scratch`. What comes before its turn goes to
 //! `Dirs::scratch`, in files that have no name.
@@ -113,7 +114,10 @@ pub mod write;
 pub use annotation::{AnnotationError, Span, TocLocation};
 pub use apply::{Applied, ApplyError};
 pub use assemble::AssembleError;
-pub use dedup::{Candidate, DedupMap, LocalTrees, Wanted, read_candidates};
+pub use dedup::{
+    Candidate, DedupMap, Index, IndexBuilder, IndexError, LayerIndex, LocalTrees, Wanted,
+    read_candidates, write_index,
+};
 pub use limits::Limits;
 pub use pin::{PinError, PinnedPlan};
 pub use plan::{Choice, Plan, PlanSummary, Ranges, Reuse, Sources, Tally};

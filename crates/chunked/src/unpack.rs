@@ -98,7 +98,7 @@ pub fn unpack(
 ) -> Result<Proved, UnpackError> {
     let toc = scan(source, location, dirs, &options.limits)?.toc;
     let prover = Prover::start(dirs, diff_id)?;
-    let (trees, map) = look_around(&Wanted::of(&toc), &options.local);
+    let (trees, map) = look_around(Wanted::of(&toc), &options.local);
     let pinned = Plan::new(&toc, &map, options.reuse).pin(&trees, dirs, options.tree, &prover)?;
     let pieces = source.fetch(pinned.missing(&source.link()));
     let applied = pinned.apply(pieces, &prover)?;
@@ -106,8 +106,8 @@ pub fn unpack(
 }
 
 /// Finds what is wanted in local layers; one that can't be read has nothing.
-fn look_around(wanted: &Wanted, layers: &[LocalLayer<'_>]) -> (LocalTrees, DedupMap) {
-    let (mut trees, mut map) = (LocalTrees::new(), DedupMap::new());
+fn look_around(wanted: Wanted, layers: &[LocalLayer<'_>]) -> (LocalTrees, DedupMap) {
+    let (mut trees, mut map) = (LocalTrees::new(), DedupMap::new(wanted));
     for layer in layers {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let toc = openat(layer.aside, aside::TOC, flags, Mode::empty());
@@ -115,7 +115,7 @@ fn look_around(wanted: &Wanted, layers: &[LocalLayer<'_>]) -> (LocalTrees, Dedup
             tracing::debug!("a local layer can't be opened");
             continue;
         };
-        if let Err(error) = trees.add(dest, BufReader::new(File::from(toc)), wanted, &mut map) {
+        if let Err(error) = trees.add(dest, BufReader::new(File::from(toc)), &mut map) {
             tracing::debug!(%error, "the TOC of a local layer can't be read");
         }
     }

@@ -107,17 +107,18 @@ fn whatever_became_of_a_source_the_tree_is_right() {
 #[test]
 fn the_next_candidate_is_tried_before_the_network() {
     let built = layer();
-    let bases = [Stage::new(), Stage::new(), Stage::new()];
-    for (base, change) in bases.iter().zip([damage as fn(&Path), remove, |_| {}]) {
-        base.unpack(&built).unwrap();
-        change(&base.path("d/file-05"));
+    for change in [damage as fn(&Path), remove] {
+        let (first, second, stage) = (Stage::new(), Stage::new(), Stage::new());
+        for base in [&first, &second] {
+            base.unpack(&built).unwrap();
+        }
+        change(&first.path("d/file-05"));
+        let bases = [&first, &second];
+        let proved =
+            stage.unpack_from(&built.source(), &built, Reuse::ReflinkOrCopy, &bases).unwrap();
+        assert_eq!(proved.report.written, 0);
+        assert_same(&stage.list(), &list_by_gnu_tar(&built.tar));
     }
-    let [a, b, c] = &bases;
-    let stage = Stage::new();
-    let proved =
-        stage.unpack_from(&built.source(), &built, Reuse::ReflinkOrCopy, &[a, b, c]).unwrap();
-    assert_eq!(proved.report.written, 0);
-    assert_same(&stage.list(), &list_by_gnu_tar(&built.tar));
 }
 
 #[test]

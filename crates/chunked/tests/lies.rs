@@ -255,7 +255,7 @@ fn a_prover_that_is_dropped_stops_and_one_that_is_cheated_says_so() {
     let toc =
         chunked::scan(&empty.source(), &empty.location(), nothing.dirs(), &limits).unwrap().toc;
     let prover = Prover::start(stage.dirs(), built.diff_id).unwrap();
-    let map = chunked::DedupMap::new();
+    let map = chunked::DedupMap::default();
     let pinned = chunked::Plan::new(&toc, &map, Reuse::Never)
         .pin(
             &chunked::LocalTrees::new(),

@@ -5,12 +5,12 @@ use std::io::{self, BufReader};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use chunked::{Candidate, DedupMap, Sources, Wanted};
+use chunked::{Candidate, DedupMap, Index, IndexError, Sources, TocError, Wanted};
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
-use storage_core::LayerId;
+use storage_core::{LayerId, RecordError};
 
 use crate::Store;
-use crate::pull::TOC_KEY;
+use crate::pull::{INDEX_KEY, TOC_KEY, error_chain};
 
 /// Digests that are wanted and that some layer has, and which layers those are.
 #[derive(Debug)]
@@ -19,37 +19,87 @@ pub(crate) struct Candidates {
     layers: Vec<LayerId>,
 }
 
+/// Why the index or the TOC of a layer is not used.
+#[derive(Debug, thiserror::Error)]
+enum LookError {
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    #[error(transparent)]
+    Toc(#[from] TocError),
+}
+
 impl Store {
-    /// Looks the wanted digests up in every layer that has a TOC.
+    /// Looks the wanted digests up in every layer that has an index or a TOC.
     ///
     /// A layer that cannot be read, or goes away meanwhile, gives nothing: the
     /// map holds guesses, and whoever uses one checks it.
-    pub(crate) fn candidates(&self, wanted: &Wanted) -> Candidates {
-        let mut map = DedupMap::default();
+    pub(crate) fn candidates(&self, wanted: Wanted) -> Candidates {
+        let mut map = DedupMap::new(wanted);
         let mut layers = Vec::new();
-        if wanted.is_empty() {
+        if map.wanted().is_empty() {
             return Candidates { map, layers };
         }
-        for id in self.layers_with_toc() {
+        for id in self.layers_to_look_at() {
             let Ok(source) = u32::try_from(layers.len()) else { break };
-            let Ok(Some(toc)) = self.layers.peek_big_data(&id, TOC_KEY) else { continue };
-            if let Err(error) =
-                chunked::read_candidates(BufReader::new(toc), wanted, source, &mut map)
-            {
-                tracing::warn!(layer = %id, %error, "its TOC cannot be read, nothing is taken from it");
-            }
+            self.look_at(&id, source, &mut map);
             layers.push(id);
         }
         Candidates { map, layers }
     }
 
-    /// The layers that keep their TOC, the newest first.
-    fn layers_with_toc(&self) -> Vec<LayerId> {
+    /// By its index, or else by its TOC.
+    fn look_at(&self, id: &LayerId, source: u32, map: &mut DedupMap) {
+        match self.look_at_index(id, source, map) {
+            Ok(true) => return,
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(layer = %id, error = error_chain(&error), "its index is of no use");
+            }
+        }
+        match self.look_at_toc(id, source, map) {
+            Ok(true) => tracing::info!(layer = %id, "its TOC was read instead of an index"),
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(layer = %id, error = error_chain(&error), "its TOC is of no use");
+            }
+        }
+    }
+
+    /// `false` if it has none.
+    fn look_at_index(
+        &self,
+        id: &LayerId,
+        source: u32,
+        map: &mut DedupMap,
+    ) -> Result<bool, LookError> {
+        let Some(file) = self.layers.peek_big_data(id, INDEX_KEY)? else { return Ok(false) };
+        Index::open(file)?.find(source, map)?;
+        Ok(true)
+    }
+
+    /// `false` if it has none.
+    fn look_at_toc(
+        &self,
+        id: &LayerId,
+        source: u32,
+        map: &mut DedupMap,
+    ) -> Result<bool, LookError> {
+        let Some(toc) = self.layers.peek_big_data(id, TOC_KEY)? else { return Ok(false) };
+        chunked::read_candidates(BufReader::new(toc), source, map)?;
+        Ok(true)
+    }
+
+    /// The layers that keep an index or a TOC, the newest first.
+    fn layers_to_look_at(&self) -> Vec<LayerId> {
         let Ok(layers) = self.layers.read() else { return Vec::new() };
-        let with_toc = layers.records().iter().rev().filter(|record| {
-            !record.is_incomplete() && record.big_data_names.iter().any(|key| key == TOC_KEY)
+        let keys = [INDEX_KEY, TOC_KEY];
+        let known = layers.records().iter().rev().filter(|record| {
+            let mut names = record.big_data_names.iter();
+            !record.is_incomplete() && names.any(|key| keys.contains(&key.as_str()))
         });
-        with_toc.map(|record| record.id.clone()).collect()
+        known.map(|record| record.id.clone()).collect()
     }
 
     /// Opens the files that candidates name.

@@ -5,7 +5,10 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 
-use chunked::aside;
+use bytes::Bytes;
+use chunked::write::ContentDigests;
+use chunked::{IndexBuilder, LayerIndex, aside};
+use crossbeam::channel::Sender;
 use flate2::Compression as Level;
 use flate2::bufread::MultiGzDecoder;
 use flate2::write::GzEncoder;
@@ -13,7 +16,7 @@ use rustix::fs::{Mode, OFlags, openat};
 use storage_core::{
     DiffId, Dirs, Entry, FsError, FsResultExt as _, Hasher, RangeReader, RangeSource, Verified,
 };
-use tarball::{Limits, TarError, TarReader, TarSplitWriter};
+use tarball::{Limits, Part, Parts, TarError, TarReader, TarSplitWriter};
 use transport::{Compression, LayerDescriptor};
 use tree::{Privileges, TreeError, TreeOptions, TreeReport, TreeWriter};
 
@@ -58,7 +61,7 @@ pub enum UnpackError {
         source: io::Error,
     },
     /// A file beside the tree could not be written.
-    #[error("keep the layer's tar-split")]
+    #[error("keep the layer's tar-split and index")]
     Aside(#[from] FsError),
     /// The tar stream is not the one that the image's config names.
     #[error("the layer's tar stream has digest {actual}, the image's config says {expected}")]
@@ -73,7 +76,7 @@ pub enum UnpackError {
 /// Fetches the whole blob and unpacks it.
 ///
 /// Three threads: one fetches, checks the blob's digest and decompresses, one
-/// hashes the tar stream, this one makes the tree.
+/// hashes the tar stream and, for the index, what is in it, this one makes the tree.
 pub(crate) fn unpack(
     blob: &dyn RangeSource,
     layer: &LayerDescriptor,
@@ -91,19 +94,18 @@ pub(crate) fn unpack(
             Err(error) => drop(decoded.send(Err(error))),
         });
         let tar = scope.spawn(move || {
-            let mut hash = Hasher::new();
-            let mut size = 0;
-            pump(to_hash, &checked, |block| {
-                hash.update(block);
-                size += block.len() as u64;
-            });
-            (DiffId::from(hash.finish()), size)
+            let mut tar = Hashed { tar: to_hash, to: checked, hash: Hasher::new(), size: 0 };
+            let index = tar.index();
+            (DiffId::from(tar.hash.finish()), tar.size, index)
         });
         let unpacked = unpack_tar(to_unpack, dirs, privileges);
-        let (actual, diff_size) = tar.join().expect("hashing does not panic");
+        let (actual, diff_size, index) = tar.join().expect("hashing does not panic");
         let unpacked = unpacked?;
         if actual != layer.diff_id {
             return Err(UnpackError::DiffId { expected: layer.diff_id, actual });
+        }
+        if let Some(index) = index {
+            write_index(dirs.aside, |file| index.write(file))?;
         }
         Ok(Unpacked { diff_size, ..unpacked })
     })
@@ -154,6 +156,78 @@ where
         }
         Ok(n)
     }
+}
+
+/// A tar stream that is hashed and handed on while it is read.
+struct Hashed {
+    tar: ChannelReader,
+    to: Sender<io::Result<Bytes>>,
+    hash: Hasher,
+    size: u64,
+}
+
+impl Hashed {
+    /// Reads the stream to its end, and gives the index of the layer, if it can have one.
+    fn index(&mut self) -> Option<LayerIndex> {
+        let index = index_of(&mut *self);
+        // What is no tar has no index; who makes the tree shall get all of it even so.
+        let mut rest = vec![0; 256 * 1024];
+        while self.read(&mut rest).is_ok_and(|n| n > 0) {}
+        index
+    }
+}
+
+impl Read for Hashed {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let (message, result) = match self.tar.read(buf) {
+            Ok(n) => {
+                self.hash.update(&buf[..n]);
+                self.size += n as u64;
+                (Ok(Bytes::copy_from_slice(&buf[..n])), Ok(n))
+            }
+            // The cause goes to who makes the tree, and reports it.
+            Err(error) => (Err(error), Err(io::ErrorKind::BrokenPipe.into())),
+        };
+        let lost = |_| io::Error::from(io::ErrorKind::BrokenPipe);
+        self.to.send(message).map_err(lost).and(result)
+    }
+}
+
+/// What an index of the layer says, unless its tar is one that none can describe.
+fn index_of(tar: &mut Hashed) -> Option<LayerIndex> {
+    let (mut parts, mut index) = (Parts::new(tar, Limits::default()), IndexBuilder::new());
+    let mut file: Option<(Entry, ContentDigests)> = None;
+    while let Some(part) = parts.next_part().ok()? {
+        if let Part::Content(bytes) = part {
+            if let Some((_, digests)) = &mut file {
+                digests.update(bytes);
+            }
+            continue;
+        }
+        if let Some((entry, digests)) = file.take() {
+            index.add(&entry, Some(digests));
+        }
+        match part {
+            Part::Entry(entry) if tree::has_content(&entry) => {
+                let digests = ContentDigests::new(entry.size);
+                file = Some((entry, digests));
+            }
+            Part::Entry(entry) => index.add(&entry, None),
+            _ => {}
+        }
+    }
+    if let Some((entry, digests)) = file {
+        index.add(&entry, Some(digests));
+    }
+    index.finish()
+}
+
+/// Keeps by which digests later pulls find the layer's files; all were verified.
+pub(crate) fn write_index(
+    aside: impl AsFd,
+    write: impl FnOnce(File) -> io::Result<()>,
+) -> Result<(), FsError> {
+    write(create(aside, aside::INDEX)?).during("write", aside::INDEX)
 }
 
 /// Makes the tree of a tar stream and keeps its tar-split.

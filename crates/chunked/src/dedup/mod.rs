@@ -1,7 +1,20 @@
 //! Where content that we want may be found locally.
+//!
+//! ```text
+//! Toc ─► Wanted ─► DedupMap ◄─ find ── Index     the v3 file of a layer
+//!                      ▲  └──────────────────── read_candidates: its TOC
+//!                      └─ Plan asks
+//! ```
 
+mod index;
 mod map;
+mod names;
+mod toc;
 mod trees;
+mod wanted;
 
-pub use map::{Candidate, DedupMap, Wanted, read_candidates};
+pub use index::{Index, IndexBuilder, IndexError, LayerIndex, write_index};
+pub use map::{Candidate, DedupMap};
+pub use toc::read_candidates;
 pub use trees::LocalTrees;
+pub use wanted::Wanted;

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 
-use crate::{Candidate, DedupMap, Sources, TocError, Wanted, read_candidates};
+use crate::{Candidate, DedupMap, Sources, TocError, read_candidates};
 
 /// Directories that layers were unpacked into, as sources of files.
 ///
@@ -15,9 +15,9 @@ use crate::{Candidate, DedupMap, Sources, TocError, Wanted, read_candidates};
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let toc = Toc::default();
 /// # let toc_json = &br#"{"version":1,"entries":[]}"#[..];
-/// let (mut trees, mut map) = (LocalTrees::new(), DedupMap::new());
+/// let (mut trees, mut map) = (LocalTrees::new(), DedupMap::new(Wanted::of(&toc)));
 /// let tree = std::fs::File::open("/")?;
-/// trees.add(tree, toc_json, &Wanted::of(&toc), &mut map)?;
+/// trees.add(tree, toc_json, &mut map)?;
 /// # Ok(())
 /// # }
 /// ```
@@ -30,7 +30,7 @@ impl LocalTrees {
         Self::default()
     }
 
-    /// Adds a directory, and to `map` what its TOC says it has of `wanted`.
+    /// Adds a directory, and to `map` what its TOC says it has of what that wants.
     ///
     /// # Errors
     ///
@@ -43,12 +43,11 @@ impl LocalTrees {
         &mut self,
         tree: impl Into<OwnedFd>,
         toc_json: impl BufRead,
-        wanted: &Wanted,
         map: &mut DedupMap,
     ) -> Result<(), TocError> {
         let source = u32::try_from(self.0.len()).expect("open files are fewer than 2^32");
         self.0.push(tree.into());
-        read_candidates(toc_json, wanted, source, map)
+        read_candidates(toc_json, source, map)
     }
 }
 

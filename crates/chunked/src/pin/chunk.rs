@@ -113,15 +113,15 @@ impl<'p> Chunks<'p> {
         let file = filling.file;
         let Some(digest) = file.chunk_digest(i) else { return Ok(()) };
         for candidate in self.ranked(i, filling) {
-            let Some(local) = self.locals.open(candidate)? else { continue };
+            let Some(local) = self.locals.open(&candidate)? else { continue };
             // It was tried as a whole file already.
             if file.chunk_count() == 1 && local.length == file.size() {
                 continue;
             }
             let taken = if local.is_clone {
-                self.take_from_clone(i, digest, candidate, &local, filling, tree)?
+                self.take_from_clone(i, digest, &candidate, &local, filling, tree)?
             } else {
-                self.copy(file.chunk(i), digest, candidate, &local, filling.target(tree)?)?
+                self.copy(file.chunk(i), digest, &candidate, &local, filling.target(tree)?)?
             };
             if taken {
                 filling.pinned[i as usize] = true;
@@ -134,7 +134,7 @@ impl<'p> Chunks<'p> {
 
     /// The candidates of a chunk: first what goes on with the run, then what can
     /// be shared, then the others; the likeliest first among equals.
-    fn ranked(&self, i: u32, filling: &Filling<'_>) -> Vec<&'p Candidate> {
+    fn ranked(&self, i: u32, filling: &Filling<'_>) -> Vec<Candidate> {
         let to = filling.file.chunk(i).file_offset;
         let mut candidates: Vec<_> = self.plan.chunk_candidates(filling.file, i).collect();
         candidates.sort_by_key(|candidate| {

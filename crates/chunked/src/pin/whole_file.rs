@@ -78,7 +78,7 @@ impl<'p> WholeFiles<'p> {
     ) -> Result<bool, PinError> {
         let mut target: Option<NewFile> = None;
         for candidate in self.plan.candidates(file) {
-            let Some(source) = self.open(candidate, file) else { continue };
+            let Some(source) = self.open(&candidate, file) else { continue };
             let entry = file.entry();
             let new = match target.take() {
                 Some(used) => {

@@ -148,7 +148,10 @@ impl<'t> Plan<'t> {
     }
 
     /// Local files that may be equal to `file`.
-    pub(crate) fn candidates(&self, file: TocFile<'_>) -> impl Iterator<Item = &'t Candidate> {
+    pub(crate) fn candidates(
+        &self,
+        file: TocFile<'_>,
+    ) -> impl Iterator<Item = Candidate> + use<'t> {
         let places = self.map.whole_files(file.digest(), file.size());
         places.take(if self.reuse == Reuse::Never { 0 } else { usize::MAX })
     }
@@ -158,7 +161,7 @@ impl<'t> Plan<'t> {
         &self,
         file: TocFile<'_>,
         i: u32,
-    ) -> impl Iterator<Item = &'t Candidate> {
+    ) -> impl Iterator<Item = Candidate> + use<'t> {
         let digest = file.chunk_digest(i).filter(|_| self.reuse != Reuse::Never);
         let (map, size) = (self.map, file.chunk(i).size);
         digest.into_iter().flat_map(move |digest| map.chunks(digest, size))
@@ -173,7 +176,7 @@ mod tests {
     use storage_core::{Digest, LayerPath};
 
     use super::*;
-    use crate::Limits;
+    use crate::{Limits, Wanted};
 
     /// Files of as many chunks as they have compressed lengths, after a gap; every
     /// chunk and file has a digest of its own, and every seventh chunk is a hole.
@@ -210,7 +213,7 @@ mod tests {
 
     /// Knows some files, and some chunks, each at some place.
     fn map<'a>(toc: &Toc, known: impl IntoIterator<Item = &'a (usize, usize, u32)>) -> DedupMap {
-        let mut map = DedupMap::new();
+        let mut map = DedupMap::new(Wanted::of(toc));
         for &(index, chunk, source) in known {
             let file = toc.file(index % toc.len()).unwrap();
             let chunks: Vec<_> = file.chunks().collect();
@@ -220,7 +223,7 @@ mod tests {
                 }
                 None => (file.digest(), file.size(), 0),
             };
-            map.add(digest, Candidate { source, path: LayerPath::ROOT, offset, length });
+            map.add(digest, &Candidate { source, path: LayerPath::ROOT, offset, length });
         }
         map
     }
@@ -264,8 +267,8 @@ mod tests {
                 for (i, chunk) in (0..).zip(file.chunks()) {
                     let [a, b] = [&a, &b].map(|map| {
                         let plan = Plan::new(&toc, map, Reuse::default());
-                        let whole = plan.candidates(file).cloned().collect::<Vec<_>>();
-                        (whole, plan.chunk_candidates(file, i).cloned().collect::<Vec<_>>())
+                        let whole = plan.candidates(file).collect::<Vec<_>>();
+                        (whole, plan.chunk_candidates(file, i).collect::<Vec<_>>())
                     });
                     prop_assert_eq!(a, b, "chunk {} of {}", chunk.file_offset, file.path());
                 }

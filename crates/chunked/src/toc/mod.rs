@@ -192,8 +192,10 @@ impl Toc {
     }
 
     /// All regular files that have content, in the order of the tar.
-    pub fn files(&self) -> impl Iterator<Item = TocFile<'_>> {
-        (0..).take(self.contents.len()).map(|number| TocFile { toc: self, number })
+    pub fn files(&self) -> impl ExactSizeIterator<Item = TocFile<'_>> {
+        // Numbers of rows have 32 bits.
+        let count = u32::try_from(self.contents.len()).unwrap_or(NONE);
+        (0..count).map(|number| TocFile { toc: self, number })
     }
 
     /// Digest of the compressed tar-split that belongs to this TOC, where it names one.
@@ -230,7 +232,7 @@ impl Toc {
         self.records[index].kind == Kind::HardLink
     }
 
-    fn name(&self, index: usize) -> &[u8] {
+    pub(crate) fn name(&self, index: usize) -> &[u8] {
         self.bytes(self.records[index].name)
     }
 

@@ -32,6 +32,7 @@
 
 mod blob;
 mod chunker;
+mod digests;
 mod error;
 mod frame;
 mod frames;
@@ -47,5 +48,6 @@ mod toc;
 mod trailer;
 
 pub use blob::{WrittenBlob, write_blob};
+pub use digests::{ContentDigests, FileChunk, FileDigests};
 pub use error::WriteError;
 pub use options::WriteOptions;

@@ -36,11 +36,11 @@ pub(crate) fn pull_through(
 ) -> Proved {
     let (source, limits) = (built.source(), chunked::Limits::default());
     let toc = chunked::scan(&source, &built.location(), stage.dirs(), &limits).unwrap().toc;
-    let (mut trees, mut map) = (LocalTrees::new(), DedupMap::new());
+    let (mut trees, mut map) = (LocalTrees::new(), DedupMap::new(Wanted::of(&toc)));
     for base in bases {
         let toc_json = File::open(base.dir.path().join("aside").join(aside::TOC)).unwrap();
         let dest = base.dest.try_clone().unwrap();
-        trees.add(dest, BufReader::new(toc_json), &Wanted::of(&toc), &mut map).unwrap();
+        trees.add(dest, BufReader::new(toc_json), &mut map).unwrap();
     }
     let prover = Prover::start(stage.dirs(), built.diff_id).unwrap();
     let options = ::tree::TreeOptions::new(privileges());

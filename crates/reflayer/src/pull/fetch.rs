@@ -21,7 +21,7 @@ use crate::Store;
 use crate::candidates::Candidates;
 use crate::progress::Progress;
 use crate::report::{ByteCounts, LayerCounts, LayerReport, LayerWay};
-use crate::unpack::{create, unpack};
+use crate::unpack::{create, unpack, write_index};
 
 /// A layer before its bytes come: how it will be taken.
 struct Prepared {
@@ -75,7 +75,7 @@ impl Store {
                 digests.extend(&layer.scanned.toc);
             }
         }
-        let candidates = self.candidates(&digests);
+        let candidates = self.candidates(digests);
         in_parallel(ready, threads, |prepared| {
             let index = prepared.index;
             let result = self.bring(prepared, &wanted[index], &candidates, options, pulse);
@@ -161,6 +161,7 @@ impl Store {
             layer_report(wanted, LayerWay::Partial, String::new(), blob, proved.diff_size, counts);
         report.notes = notes(&proved.tree);
         write_format(staged.dirs().aside)?;
+        write_index(staged.dirs().aside, |file| chunked::write_index(&scanned.toc, file))?;
         let facts = LayerFacts {
             origin: Origin::Toc(digest),
             diff_size: proved.diff_size,

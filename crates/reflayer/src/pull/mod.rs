@@ -27,7 +27,7 @@ pub use layer::LayerError;
 pub(crate) use layer::chain as error_chain;
 pub(crate) use mark::{PullMark, pull_is_alive, pull_of};
 pub use publish::PublishError;
-pub(crate) use publish::{Removal, TOC_KEY, set_incomplete};
+pub(crate) use publish::{INDEX_KEY, Removal, TOC_KEY, set_incomplete};
 
 use claim::Claims;
 use layer::{FetchedLayer, WantedLayer};

@@ -12,7 +12,9 @@ use std::collections::BTreeMap;
 
 use chunked::aside;
 use overlay_driver::{Aside, CommitError, RemovedLayers, SealedLayer};
-use storage_core::{Durability, FsError, ImageId, LayerId, TempDir};
+use rustix::fs::{AtFlags, statat};
+use rustix::io::Errno;
+use storage_core::{Durability, FsError, FsResultExt as _, ImageId, LayerId, TempDir};
 use storage_core::{ImagesWrite, LayerCompression, LayerRecord, LayersWrite, RecordError};
 use transport::{Compression, ResolvedImage};
 
@@ -24,6 +26,8 @@ use crate::image_record;
 
 /// Big data of a layer that came by its TOC: the TOC, which lists its files with their digests.
 pub(crate) const TOC_KEY: &str = "zstd-chunked-manifest";
+/// The chunk index, by which those digests are looked up.
+pub(crate) const INDEX_KEY: &str = "chunked-manifest-cache";
 /// And how they are kept.
 const FORMAT_KEY: &str = "zstd-chunked-layer-data";
 /// The file in `aside` that becomes the second.
@@ -300,7 +304,19 @@ fn keep_aside(
         layers.adopt_big_data(id, TOC_KEY, aside, aside::TOC)?;
         layers.adopt_big_data(id, FORMAT_KEY, aside, FORMAT_FILE)?;
     }
+    // A layer may be one that no index can describe.
+    if has_file(aside, aside::INDEX)? {
+        layers.adopt_big_data(id, INDEX_KEY, aside, aside::INDEX)?;
+    }
     Ok(())
+}
+
+fn has_file(directory: &Aside, name: &str) -> Result<bool, FsError> {
+    match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(_) => Ok(true),
+        Err(Errno::NOENT) => Ok(false),
+        Err(errno) => Err(errno).during("look at", name),
+    }
 }
 
 /// The record of a layer in the making.

@@ -1,0 +1,165 @@
+//! The digests that a pull wants.
+
+use storage_core::{ChunkDigest, Digest};
+
+use crate::Toc;
+
+/// The digests that the layers of an image want: those of their files, and of
+/// chunks of them.
+///
+/// Sorted, 48 bytes for each.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    rows: Vec<Row>,
+    layers: u32,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Row {
+    digest: [u8; 32],
+    /// Of the content; a TOC that gives one digest two lengths lies about one of
+    /// them, so it does not matter which one counts.
+    length: u64,
+    /// The first one that wants it.
+    layer: u32,
+    repeated: bool,
+}
+
+impl Wanted {
+    /// What `toc` wants.
+    pub fn of(toc: &Toc) -> Self {
+        Self::from_iter([toc])
+    }
+
+    /// Adds what `toc` wants: the next layer of the image.
+    ///
+    /// Each call looks at all that was there before; where all layers are at hand,
+    /// collect them.
+    pub fn extend(&mut self, toc: &Toc) {
+        self.push(toc);
+        self.seal();
+    }
+
+    /// Whether `digest` is wanted.
+    pub fn contains(&self, digest: &ChunkDigest) -> bool {
+        self.find(digest).is_some()
+    }
+
+    /// Number of the first layer that wants `digest`, in the order in which they
+    /// were added.
+    pub fn first_layer(&self, digest: &ChunkDigest) -> Option<u32> {
+        self.find(digest).map(|number| self.row(number).layer)
+    }
+
+    /// Whether `digest` is wanted in more than one place: in two files, in a file
+    /// twice, in two layers.
+    pub fn is_repeated(&self, digest: &ChunkDigest) -> bool {
+        self.find(digest).is_some_and(|number| self.row(number).repeated)
+    }
+
+    /// How many digests are wanted.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether nothing is wanted.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The number of a digest among those that are wanted, which ascend.
+    pub(super) fn find(&self, digest: &ChunkDigest) -> Option<u32> {
+        let bytes = digest.digest().as_bytes();
+        let found = self.rows.binary_search_by(|row| row.digest.cmp(bytes)).ok()?;
+        u32::try_from(found).ok()
+    }
+
+    /// The digest of that number.
+    pub(super) fn digest(&self, number: u32) -> &[u8; 32] {
+        &self.row(number).digest
+    }
+
+    /// The length of what has that number.
+    pub(super) fn length(&self, number: u32) -> u64 {
+        self.row(number).length
+    }
+
+    /// The number, not below `from`, of the first digest that is not less than `digest`.
+    ///
+    /// Looks near `from` first: for callers who ask in ascending order.
+    pub(super) fn seek(&self, from: u32, digest: &[u8]) -> u32 {
+        let rest = &self.rows[from as usize..];
+        let is_less = |row: &Row| row.digest[..] < *digest;
+        let mut end = 1;
+        while end < rest.len() && is_less(&rest[end - 1]) {
+            end *= 2;
+        }
+        let (start, end) = (end / 2, end.min(rest.len()));
+        let found = start + rest[start..end].partition_point(is_less);
+        // No more than there are rows.
+        from + u32::try_from(found).unwrap_or(u32::MAX)
+    }
+
+    fn row(&self, number: u32) -> &Row {
+        &self.rows[number as usize]
+    }
+
+    fn push(&mut self, toc: &Toc) {
+        for file in toc.files() {
+            self.add(file.digest(), file.size());
+            if file.chunk_count() == 1 {
+                continue;
+            }
+            // A hole has no content that could be found.
+            for chunk in file.chunks().filter(|chunk| !chunk.hole) {
+                if let Some(digest) = chunk.digest {
+                    self.add(digest, chunk.size);
+                }
+            }
+        }
+        self.layers += 1;
+    }
+
+    fn add(&mut self, digest: ChunkDigest, length: u64) {
+        let digest = *digest.digest().as_bytes();
+        self.rows.push(Row { digest, length, layer: self.layers, repeated: false });
+    }
+
+    /// Sorts, and makes one row of those with one digest.
+    fn seal(&mut self) {
+        // What was sorted before is one run, which this sort makes use of.
+        self.rows.sort_by_key(|row| row.digest);
+        self.rows.dedup_by(|next, row| {
+            let same = next.digest == row.digest;
+            if same {
+                row.length = row.length.min(next.length);
+                row.layer = row.layer.min(next.layer);
+                row.repeated = true;
+            }
+            same
+        });
+        self.rows.shrink_to_fit();
+        // Numbers of 32 bits are enough: a TOC has a bound.
+        self.rows.truncate(u32::MAX as usize);
+    }
+}
+
+impl<'t> FromIterator<&'t Toc> for Wanted {
+    /// What the layers of an image want, the first one first.
+    fn from_iter<I: IntoIterator<Item = &'t Toc>>(layers: I) -> Self {
+        let mut wanted = Self::default();
+        layers.into_iter().for_each(|toc| wanted.push(toc));
+        wanted.seal();
+        wanted
+    }
+}
+
+impl FromIterator<(Digest, u64)> for Wanted {
+    /// Content of these digests and lengths, as if one layer wanted it.
+    fn from_iter<I: IntoIterator<Item = (Digest, u64)>>(contents: I) -> Self {
+        let mut wanted = Self { layers: 1, ..Self::default() };
+        contents.into_iter().for_each(|(digest, length)| wanted.add(digest.into(), length));
+        wanted.seal();
+        wanted
+    }
+}
