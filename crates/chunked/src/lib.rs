@@ -120,7 +120,7 @@ pub use dedup::{
 };
 pub use limits::Limits;
 pub use pin::{PinError, PinnedPlan};
-pub use plan::{Choice, Plan, PlanSummary, Ranges, Reuse, Sources, Tally};
+pub use plan::{Choice, FromSource, Plan, PlanSummary, Ranges, Reuse, Sources, Tally};
 pub use prove::{ProveError, Proved, Prover};
 pub use report::LayerBytes;
 pub use toc::{

@@ -19,6 +19,13 @@ pub(crate) struct Candidates {
     layers: Vec<LayerId>,
 }
 
+impl Candidates {
+    /// The layer of that number.
+    pub(crate) fn layer(&self, source: u32) -> Option<&LayerId> {
+        self.layers.get(usize::try_from(source).ok()?)
+    }
+}
+
 /// Why the index or the TOC of a layer is not used.
 #[derive(Debug, thiserror::Error)]
 enum LookError {

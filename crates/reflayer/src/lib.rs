@@ -54,6 +54,7 @@ pub use mount::MountImageError;
 pub use names::LookupError;
 pub use overlay_driver::{MountError, MountOptions, UnmountError, Writable, unmount};
 pub use progress::Progress;
+pub use pull::{ImagePlan, LayerPlan, LayerShare, PlannedBytes};
 pub use pull::{LayerError, PublishError, PullError, PullOptions};
 pub use remove::{RemoveError, Removed};
 pub use report::{ByteCounts, LayerCounts, LayerReport, LayerWay, PullReport};

@@ -4,4 +4,4 @@ pub(crate) mod ranges;
 mod sources;
 
 pub use ranges::{Choice, Ranges};
-pub use sources::{Plan, PlanSummary, Reuse, Sources, Tally};
+pub use sources::{FromSource, Plan, PlanSummary, Reuse, Sources, Tally};

@@ -1,5 +1,6 @@
 //! For each file of a layer, where its bytes would come from.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -65,6 +66,16 @@ impl Tally {
     }
 }
 
+/// What one source would give to a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct FromSource {
+    /// Whole files.
+    pub files: Tally,
+    /// Uncompressed bytes of chunks for other files.
+    pub chunks: u64,
+}
+
 /// What a [`Plan`] amounts to, if every candidate holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -111,6 +122,24 @@ impl<'t> Plan<'t> {
             self.sum_up_chunks(file, &mut summary);
         }
         summary
+    }
+
+    /// What would come from each source, by its number: whole files, and bytes of
+    /// chunks, if the likeliest candidate of each holds.
+    pub fn by_source(&self) -> BTreeMap<u32, FromSource> {
+        let mut sources: BTreeMap<u32, FromSource> = BTreeMap::new();
+        for file in self.toc.files() {
+            if let Some(candidate) = self.candidates(file).next() {
+                sources.entry(candidate.source).or_default().files.add(file);
+                continue;
+            }
+            for (i, chunk) in (0..).zip(file.chunks()).filter(|(_, chunk)| !chunk.hole) {
+                if let Some(candidate) = self.chunk_candidates(file, i).next() {
+                    sources.entry(candidate.source).or_default().chunks += chunk.size;
+                }
+            }
+        }
+        sources
     }
 
     fn sum_up_chunks(&self, file: TocFile<'_>, summary: &mut PlanSummary) {
@@ -288,6 +317,10 @@ mod tests {
             let map = map(&toc, &known);
             let plan = Plan::new(&toc, &map, Reuse::default());
             let (ranges, sum) = (plan.missing(&link), plan.summary());
+            let given = plan.by_source();
+            let sum_of = |of: fn(&FromSource) -> u64| given.values().map(of).sum::<u64>();
+            prop_assert_eq!(sum_of(|source| source.files.bytes), sum.reused.bytes);
+            prop_assert_eq!(sum_of(|source| source.chunks), sum.reused_chunks);
             prop_assert_eq!(
                 sum.content.bytes,
                 sum.reused.bytes + sum.reused_chunks + sum.holes + sum.missing.bytes

@@ -66,7 +66,10 @@ impl ContentDigests {
         self.file.update(bytes);
         if let Some(cutting) = &mut self.cutting {
             let Cutting { chunker, chunks } = &mut **cutting;
-            let Ok(()) = chunker.feed(bytes, |step| Ok::<_, Infallible>(chunks.step(step)));
+            let Ok(()) = chunker.feed(bytes, |step| {
+                chunks.step(step);
+                Ok::<_, Infallible>(())
+            });
         }
     }
 
@@ -75,7 +78,10 @@ impl ContentDigests {
         let mut chunks = Vec::new();
         if let Some(cutting) = self.cutting {
             let Cutting { mut chunker, chunks: mut found } = *cutting;
-            let Ok(()) = chunker.finish(|step| Ok::<_, Infallible>(found.step(step)));
+            let Ok(()) = chunker.finish(|step| {
+                found.step(step);
+                Ok::<_, Infallible>(())
+            });
             chunks = found.done;
         }
         FileDigests { digest: self.file.finish().into(), chunks }

@@ -24,13 +24,19 @@ use crate::report::{ByteCounts, LayerCounts, LayerReport, LayerWay};
 use crate::unpack::{create, unpack, write_index};
 
 /// A layer before its bytes come: how it will be taken.
-struct Prepared {
-    index: usize,
-    blob: Arc<dyn RangeSource>,
-    way: Way,
+pub(super) struct Prepared {
+    pub(super) index: usize,
+    pub(super) blob: Arc<dyn RangeSource>,
+    pub(super) way: Way,
 }
 
-enum Way {
+/// Layers that are prepared, and what the store has for them.
+pub(super) struct Planned {
+    pub(super) layers: Vec<Prepared>,
+    pub(super) candidates: Candidates,
+}
+
+pub(super) enum Way {
     /// By its TOC.
     Toc(Box<TocLayer>),
     /// Whole, for this reason.
@@ -38,9 +44,9 @@ enum Way {
 }
 
 /// A layer whose TOC was read and agrees with the tar-split.
-struct TocLayer {
+pub(super) struct TocLayer {
     staged: StagedLayer,
-    scanned: Scanned,
+    pub(super) scanned: Scanned,
     digest: TocDigest,
 }
 
@@ -55,28 +61,13 @@ impl Store {
         progress: &Arc<dyn Progress + Send + Sync>,
         pulse: &Pulse,
     ) -> Vec<(usize, Result<FetchedLayer, LayerError>)> {
+        let (planned, failed) = self.plan_layers(source, wanted, indices, options, progress);
+        if !failed.is_empty() {
+            return failed.into_iter().map(|(index, error)| (index, Err(error))).collect();
+        }
+        let Planned { layers, candidates } = planned;
         let threads = options.layers_at_once.max(1);
-        let prepared = in_parallel(indices.to_vec(), threads, |index| {
-            (index, self.prepare(source, &wanted[index], index, options, progress))
-        });
-        let (mut ready, mut results) = (Vec::new(), Vec::new());
-        for (index, outcome) in prepared {
-            match outcome {
-                Ok(prepared) => ready.push(prepared),
-                Err(error) => results.push((index, Err(error))),
-            }
-        }
-        if !results.is_empty() {
-            return results;
-        }
-        let mut digests = Wanted::default();
-        for layer in &ready {
-            if let Way::Toc(layer) = &layer.way {
-                digests.extend(&layer.scanned.toc);
-            }
-        }
-        let candidates = self.candidates(digests);
-        in_parallel(ready, threads, |prepared| {
+        in_parallel(layers, threads, |prepared| {
             let index = prepared.index;
             let result = self.bring(prepared, &wanted[index], &candidates, options, pulse);
             if let Ok(layer) = &result {
@@ -84,6 +75,36 @@ impl Store {
             }
             (index, result)
         })
+    }
+
+    /// Reads the TOCs of layers, and looks up what the store has for them; and the
+    /// layers for which that failed.
+    pub(super) fn plan_layers(
+        &self,
+        source: &dyn ImageSource,
+        wanted: &[WantedLayer],
+        indices: &[usize],
+        options: &PullOptions,
+        progress: &Arc<dyn Progress + Send + Sync>,
+    ) -> (Planned, Vec<(usize, LayerError)>) {
+        let threads = options.layers_at_once.max(1);
+        let prepared = in_parallel(indices.to_vec(), threads, |index| {
+            (index, self.prepare(source, &wanted[index], index, options, progress))
+        });
+        let (mut layers, mut failed) = (Vec::new(), Vec::new());
+        for (index, outcome) in prepared {
+            match outcome {
+                Ok(prepared) => layers.push(prepared),
+                Err(error) => failed.push((index, error)),
+            }
+        }
+        let tocs = layers.iter().filter_map(|layer| match &layer.way {
+            Way::Toc(layer) => Some(&layer.scanned.toc),
+            Way::Whole(_) => None,
+        });
+        let digests: Wanted = tocs.collect();
+        let candidates = self.candidates(digests);
+        (Planned { layers, candidates }, failed)
     }
 
     /// Reads a layer's TOC, if it has one that can be used.

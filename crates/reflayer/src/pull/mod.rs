@@ -5,6 +5,7 @@ mod claim;
 mod fetch;
 mod layer;
 mod mark;
+mod plan;
 mod publish;
 mod pulse;
 mod watch;
@@ -26,6 +27,7 @@ pub(crate) use blob_lock::remove_dead_blob_locks;
 pub use layer::LayerError;
 pub(crate) use layer::chain as error_chain;
 pub(crate) use mark::{PullMark, pull_is_alive, pull_of};
+pub use plan::{ImagePlan, LayerPlan, LayerShare, PlannedBytes};
 pub use publish::PublishError;
 pub(crate) use publish::{INDEX_KEY, Removal, TOC_KEY, set_incomplete};
 
