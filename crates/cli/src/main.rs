@@ -6,6 +6,7 @@ mod args;
 mod command;
 mod exit;
 mod open;
+mod origin;
 mod report;
 mod units;
 
@@ -45,6 +46,7 @@ fn run(cli: &Cli) -> anyhow::Result<u8> {
             command::remove::gc(&open::store(global)?, *all, *dry_run, json)
         }
         Command::BuildImage(args) => command::build_image::run(args, json),
+        Command::Toc(args) => command::toc::run(args, json),
         Command::Check { quick } => command::check::run(&open::store(global)?, *quick, json),
     }
 }
