@@ -79,11 +79,12 @@
 //! ├ frames: tar headers │ chunk │ chunk │ headers │ chunk │ … │ padding, trailer
 //! ├ skippable frame     │ 50 2a 4d 18 │ length │ TOC: JSON, one zstd frame
 //! ├ skippable frame     │ 50 2a 4d 18 │ length │ tar-split: all but the contents
-//! └ skippable frame     │ 50 2a 4d 18 │ 64     │ footer, which no reader needs
+//! └ skippable frame     │ 50 2a 4d 18 │ 64     │ footer: where the two are
 //! ```
 //!
 //! Annotations in the manifest say where TOC and tar-split are, and name the
 //! digest of the compressed TOC; the TOC names that of the compressed tar-split.
+//! The footer is for those who have only the blob, and proves nothing.
 //!
 //! # Bounds
 //!
@@ -101,6 +102,8 @@ mod apply;
 pub mod aside;
 mod assemble;
 mod dedup;
+mod footer;
+mod frames;
 mod limits;
 mod pin;
 mod plan;
@@ -118,6 +121,8 @@ pub use dedup::{
     Candidate, DedupMap, Index, IndexBuilder, IndexError, LayerIndex, LocalTrees, Wanted,
     read_candidates, write_index,
 };
+pub use footer::FooterError;
+pub use frames::{Frame, FrameKind, frames};
 pub use limits::Limits;
 pub use pin::{PinError, PinnedPlan};
 pub use plan::{Choice, FromSource, Plan, PlanSummary, Ranges, Reuse, Sources, Tally};

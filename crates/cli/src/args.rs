@@ -37,6 +37,8 @@ pub(crate) struct Global {
 pub(crate) enum Command {
     /// Pull an image into the store.
     Pull(Pull),
+    /// Say what a pull would do: where every byte would come from.
+    Plan(Pull),
     /// List the images of the store.
     Images,
     /// List the layers of the store.
@@ -78,9 +80,11 @@ pub(crate) enum Command {
     },
     /// Write a directory as an image with one zstd:chunked layer.
     BuildImage(BuildImage),
+    /// Look into a blob: its entries, their chunks, its frames.
+    Toc(TocArgs),
 }
 
-/// Arguments of `pull`.
+/// Arguments of `pull` and `plan`.
 #[derive(Debug, Args)]
 pub(crate) struct Pull {
     /// `docker://HOST/NAME:TAG`, `oci:DIR:TAG` or `oci-archive:FILE:TAG`.
@@ -101,6 +105,13 @@ pub(crate) struct Pull {
     /// longer than this while nothing of it moves.
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
     pub(crate) patience: Duration,
+    #[command(flatten)]
+    pub(crate) origin: Origin,
+}
+
+/// How an image is reached, and which one of an index.
+#[derive(Debug, Args)]
+pub(crate) struct Origin {
     /// Accept plain HTTP and certificates that cannot be verified if `false`.
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     pub(crate) tls_verify: bool,
@@ -110,6 +121,26 @@ pub(crate) struct Pull {
     /// Credentials file, before all others.
     #[arg(long, value_name = "FILE")]
     pub(crate) authfile: Option<PathBuf>,
+}
+
+/// Arguments of `toc`.
+#[derive(Debug, Args)]
+pub(crate) struct TocArgs {
+    /// `docker://HOST/NAME:TAG`, `oci:DIR:TAG` or `oci-archive:FILE:TAG`; or the
+    /// file of a blob, or of a TOC's JSON.
+    #[arg(value_name = "REF-or-FILE")]
+    pub(crate) subject: String,
+    /// Only one layer: its number, the base being 0, or its digest or how that begins.
+    #[arg(long, value_name = "LAYER")]
+    pub(crate) layer: Option<String>,
+    /// With each file the chunks that it consists of.
+    #[arg(long)]
+    pub(crate) chunks: bool,
+    /// After the entries the frames of the blob.
+    #[arg(long)]
+    pub(crate) frames: bool,
+    #[command(flatten)]
+    pub(crate) origin: Origin,
 }
 
 /// Policies of `--reuse`.

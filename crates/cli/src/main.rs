@@ -6,6 +6,7 @@ mod args;
 mod command;
 mod exit;
 mod open;
+mod origin;
 mod report;
 mod units;
 
@@ -33,6 +34,7 @@ fn run(cli: &Cli) -> anyhow::Result<u8> {
     let json = global.json;
     match &cli.command {
         Command::Pull(args) => command::pull::run(global, args),
+        Command::Plan(args) => command::pull::plan(global, args),
         Command::Images => command::list::images(&open::store(global)?, json),
         Command::Layers => command::list::layers(&open::store(global)?, json),
         Command::Inspect { image } => command::list::inspect(&open::store(global)?, image),
@@ -45,6 +47,7 @@ fn run(cli: &Cli) -> anyhow::Result<u8> {
             command::remove::gc(&open::store(global)?, *all, *dry_run, json)
         }
         Command::BuildImage(args) => command::build_image::run(args, json),
+        Command::Toc(args) => command::toc::run(args, json),
         Command::Check { quick } => command::check::run(&open::store(global)?, *quick, json),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use reflayer::{LayerWay, PullReport};
+use reflayer::{ImagePlan, LayerPlan, LayerWay, PullReport};
 use serde::Serialize;
 
 use crate::units::{bytes, short};
@@ -48,11 +48,7 @@ pub(crate) fn pull(report: &PullReport) {
     for layer in &report.layers {
         let digest = layer.digest.digest().hex();
         let counts = &layer.bytes.bytes;
-        let way = match layer.path {
-            LayerWay::Present => "present",
-            LayerWay::Partial => "partial",
-            _ => "full",
-        };
+        let way = way(layer.path);
         let reason = if layer.reason.is_empty() || layer.path == LayerWay::Present {
             String::new()
         } else {
@@ -84,6 +80,57 @@ pub(crate) fn pull(report: &PullReport) {
         report.duration_ms / 1000,
         report.duration_ms % 1000,
     );
+}
+
+fn way(way: LayerWay) -> &'static str {
+    match way {
+        LayerWay::Present => "present",
+        LayerWay::Partial => "partial",
+        _ => "full",
+    }
+}
+
+/// What a pull would do.
+pub(crate) fn plan(plan: &ImagePlan) {
+    for layer in &plan.layers {
+        plan_of_layer(layer);
+    }
+    let sum = &plan.bytes;
+    println!(
+        "{} would be {}: fetch {} of {} ({} of TOC and tar-split), reuse {}, holes {}, write {}",
+        short(plan.digest.digest().hex().as_str()),
+        plan.name,
+        bytes(sum.to_fetch),
+        bytes(sum.blob),
+        bytes(sum.metadata),
+        bytes(sum.reused_files + sum.reused_chunks),
+        bytes(sum.holes),
+        bytes(sum.missing),
+    );
+}
+
+fn plan_of_layer(layer: &LayerPlan) {
+    println!(
+        "layer {}  {:<8}fetch {:>8} of {:>8}  reuse {:>8} in {} of {} files and {} of chunks  ({})",
+        short(layer.digest.digest().hex().as_str()),
+        way(layer.path),
+        bytes(layer.bytes.to_fetch),
+        bytes(layer.bytes.blob),
+        bytes(layer.bytes.reused_files),
+        layer.reused_files,
+        layer.files,
+        bytes(layer.bytes.reused_chunks),
+        layer.reason,
+    );
+    for share in &layer.from {
+        println!(
+            "    from layer {}: {} files of {}, chunks of {}",
+            short(share.layer_id.as_str()),
+            share.files,
+            bytes(share.file_bytes),
+            bytes(share.chunk_bytes),
+        );
+    }
 }
 
 /// A table whose columns are as wide as their widest cell.

@@ -28,6 +28,7 @@
 //! └── overlay-containers/     records of containers: read, never written
 //! ```
 
+mod blob_toc;
 mod build_image;
 mod candidates;
 mod check;
@@ -45,9 +46,10 @@ mod report;
 mod store;
 mod unpack;
 
+pub use blob_toc::{BlobToc, BlobTocError, FoundBy};
 pub use build_image::{BuildError, BuildOptions, BuiltImage, Contents, build_image};
 pub use check::{CheckError, CheckLevel, Finding, Problem};
-pub use chunked::Reuse;
+pub use chunked::{Chunk, Frame, FrameKind, Reuse, Span, Toc, TocFile};
 pub use gc::{Garbage, GarbageOptions};
 pub use listing::{ImageDetails, ImageInfo, InspectError, LayerInfo};
 pub use mount::MountImageError;

@@ -9,13 +9,13 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use rustix::fs::{Mode, OFlags, openat};
 use storage_core::{
-    Digest, Dirs, FsError, FsResultExt, Hasher, RangeSource, SourceError, VerifyError,
+    Digest, Dirs, FsError, FsResultExt, Hasher, RangeReader, RangeSource, SourceError, VerifyError,
 };
 use tarball::{SplitLimits, SplitPart, TarSplitEntries, TarSplitError};
 use zstd::stream::read::Decoder;
 
 use super::agree::Agreement;
-use super::feed::{Fault, Feed, SpanReader};
+use super::feed::{Fault, Feed};
 use super::{Disagreement, Toc, TocError};
 use crate::annotation::Span;
 use crate::{Limits, TocLocation, aside};
@@ -143,12 +143,60 @@ fn scan_toc(
     data_end: u64,
 ) -> Result<Toc, ScanError> {
     let mut file = create(aside, aside::TOC)?;
-    let mut stream = payload.open(feed, 0, &mut file, aside::TOC)?;
+    let stream = payload.open(feed.reader(0), &mut file, aside::TOC)?;
+    read_toc(payload, stream, location, limits, data_end)
+}
+
+/// Reads a TOC to its end and compares digests.
+fn read_toc<R: Read, W: Write>(
+    payload: &Payload,
+    mut stream: Decoded<R, W>,
+    location: &TocLocation,
+    limits: &Limits,
+    data_end: u64,
+) -> Result<Toc, ScanError> {
     let toc = Toc::read_for(&mut stream, limits, data_end).map_err(|error| match error {
         TocError::Read(error) => payload.error(error),
         other => ScanError::Toc(other),
     });
     payload.check(toc, stream, location.toc_digest.digest())
+}
+
+impl Toc {
+    /// Fetches and reads the TOC alone, to look at it.
+    ///
+    /// Its digest is verified; nothing is compared with tar-split, and nothing
+    /// kept. The JSON was not in memory whole.
+    ///
+    /// # Errors
+    ///
+    /// As for [`scan`].
+    pub fn fetch(
+        source: &dyn RangeSource,
+        location: &TocLocation,
+        limits: &Limits,
+    ) -> Result<Self, ScanError> {
+        let payload = Payload::new("TOC", location.toc, limits.toc, limits, source)?;
+        let reader = Alone(RangeReader::new(source, payload.span.offset..payload.end));
+        let stream = payload.open(reader, io::sink(), aside::TOC)?;
+        let data_end = payload.span.offset.saturating_sub(SKIPPABLE_HEADER);
+        let mut toc = read_toc(&payload, stream, location, limits, data_end)?;
+        toc.received = payload.span.length;
+        Ok(toc)
+    }
+}
+
+/// A payload that is fetched alone.
+struct Alone(RangeReader);
+
+impl Read for Alone {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let failed = |error: io::Error| match error.downcast::<SourceError>() {
+            Ok(source) => Fault::Source(source).into(),
+            Err(error) => error,
+        };
+        self.0.read(buffer).map_err(failed)
+    }
 }
 
 fn scan_tar_split(
@@ -161,7 +209,7 @@ fn scan_tar_split(
 ) -> Result<u64, ScanError> {
     let file = create(aside, aside::TAR_SPLIT)?;
     let mut gzip = GzEncoder::new(file, Compression::fast());
-    let mut stream = payload.open(feed, 1, &mut gzip, aside::TAR_SPLIT)?;
+    let mut stream = payload.open(feed.reader(1), &mut gzip, aside::TAR_SPLIT)?;
     let size = compare(&mut stream, toc, limits).map_err(|error| match error {
         ScanError::TarSplit(TarSplitError::Read(error)) => payload.error(error),
         other => other,
@@ -217,15 +265,14 @@ impl Payload {
         Ok(Self { what, span, end, limit })
     }
 
-    /// The decoded stream of span `number` of `feed`, copied to `copy` as it is read.
-    fn open<'f, 'd, W: Write>(
+    /// What `compressed` decodes to, copied to `copy` as it is read.
+    fn open<R: Read, W: Write>(
         &self,
-        feed: &'f mut Feed<'d>,
-        number: usize,
+        compressed: R,
         copy: W,
         name: &'static str,
-    ) -> Result<Decoded<'f, 'd, W>, ScanError> {
-        let hashed = Hashed { inner: feed.reader(number), hasher: Hasher::new() };
+    ) -> Result<Decoded<R, W>, ScanError> {
+        let hashed = Hashed { inner: compressed, hasher: Hasher::new() };
         let hashed = BufReader::with_capacity(BUFFER, hashed);
         let mut zstd = Decoder::with_buffer(hashed).map_err(|error| self.error(error))?;
         zstd.window_log_max(Limits::WINDOW_LOG).map_err(|error| self.error(error))?;
@@ -234,10 +281,10 @@ impl Payload {
     }
 
     /// `result`, if all was read and the compressed bytes have the digest `expected`.
-    fn check<T, W: Write>(
+    fn check<T, R: Read, W: Write>(
         &self,
         result: Result<T, ScanError>,
-        mut stream: Decoded<'_, '_, W>,
+        mut stream: Decoded<R, W>,
         expected: &Digest,
     ) -> Result<T, ScanError> {
         let result = result?;
@@ -287,8 +334,8 @@ impl<R: Read> Read for Hashed<R> {
 }
 
 /// A payload as it is decoded; every byte is also written to `copy`.
-struct Decoded<'f, 'd, W> {
-    zstd: Decoder<'static, BufReader<Hashed<SpanReader<'f, 'd>>>>,
+struct Decoded<R: Read, W> {
+    zstd: Decoder<'static, BufReader<Hashed<R>>>,
     copy: W,
     name: &'static str,
     left: u64,
@@ -297,7 +344,7 @@ struct Decoded<'f, 'd, W> {
     unread: Range<usize>,
 }
 
-impl<W: Write> BufRead for Decoded<'_, '_, W> {
+impl<R: Read, W: Write> BufRead for Decoded<R, W> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.unread.is_empty() {
             let n = self.zstd.read(&mut self.buffer)?;
@@ -314,7 +361,7 @@ impl<W: Write> BufRead for Decoded<'_, '_, W> {
     }
 }
 
-impl<W: Write> Read for Decoded<'_, '_, W> {
+impl<R: Read, W: Write> Read for Decoded<R, W> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.fill_buf()?.read(buffer)?;
         self.consume(n);

@@ -7,3 +7,5 @@ pub(crate) mod mount;
 pub(crate) mod progress;
 pub(crate) mod pull;
 pub(crate) mod remove;
+pub(crate) mod toc;
+mod toc_json;
