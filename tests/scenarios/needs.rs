@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use libtest_mimic::{Completion, Failed, Trial};
 use testkit::fs_role::{self, Filesystem};
 
@@ -21,6 +21,26 @@ pub(crate) fn on(
             (reason, _) => return Ok(Completion::ignored_with(reason.unwrap_or_default())),
         }
         Ok(Completion::Completed)
+    })
+}
+
+/// A scenario on the filesystem `name` with something on `other`.
+pub(crate) fn on_two(
+    name: &'static str,
+    other: &'static str,
+    title: &str,
+    scenario: impl FnOnce(&Filesystem, &Filesystem) -> Result<()> + Send + 'static,
+) -> Trial {
+    let lacking = fs_role::missing(other);
+    let title = format!("{title}::from_{other}_to");
+    if lacking.is_some() {
+        return Trial::ignorable_test(title, || {
+            Ok(Completion::ignored_with(lacking.unwrap_or_default()))
+        });
+    }
+    on(name, &title, move |filesystem| {
+        let other = fs_role::named(other).context("it was there a moment ago")?;
+        scenario(filesystem, &other)
     })
 }
 

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use testkit::compare::Snapshot;
 use testkit::dice::Dice;
-use testkit::fs_role::{self, Filesystem};
+use testkit::fs_role::Filesystem;
 use testkit::judge::Names;
 use testkit::kill::{Errno, Outcome, reads, run_disturbed, run_failing};
 use testkit::peer::Compression;
@@ -19,19 +19,21 @@ use testkit::tree::{Tree, directory, file, hard_link, noise, sparse, symlink};
 
 use crate::built::Built;
 use crate::mutator::Mutator;
-use crate::needs::{on, on_each};
+use crate::needs::{on_each, on_two};
 use crate::small;
 use crate::source::Scene;
 use crate::world::{self, setting};
 
 pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = on_each("a_source_changes_at_random", |fs| at_random(fs, None));
-    trials.push(on("ext4", "a_source_on_another_device_changes_at_random", |fs| {
-        at_random(fs, fs_role::named("xfs").as_ref())
-    }));
-    trials.push(on("xfs", "a_source_on_another_device_changes_at_random", |fs| {
-        at_random(fs, fs_role::named("btrfs").as_ref())
-    }));
+    for (name, other) in [("ext4", "xfs"), ("xfs", "btrfs")] {
+        trials.push(on_two(
+            name,
+            other,
+            "a_source_on_another_device_changes_at_random",
+            |fs, other| at_random(fs, Some(other)),
+        ));
+    }
     trials.extend(on_each("a_source_goes_at_any_step", at_every_step));
     trials.extend(on_each("calls_on_a_source_fail", failing_calls));
     trials
