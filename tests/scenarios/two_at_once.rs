@@ -74,7 +74,7 @@ fn stopped(filesystem: &Filesystem) -> Result<()> {
     let process = Pid::from_child(&first.child);
     kill_process(process, Signal::STOP).context("stop the first pull")?;
     let start = Instant::now();
-    let second = bench.pull("ab", "1", Some("1500"))?.expect_success();
+    let second = bench.pull("ab", "1", Some("1.5"))?.expect_success();
     eprintln!("{} stopped: the second took {:?}", filesystem.name, start.elapsed());
     // Whatever came of the second, the first must not stand there for ever.
     kill_process(process, Signal::CONT).context("let the first pull go on")?;
@@ -118,8 +118,10 @@ impl Bench {
     /// A pull that is under way; `name` tells its output from the other's.
     fn pull(&self, tag: &str, name: &str, patience: Option<&str>) -> Result<Pull> {
         let reference = self.proxy.reference(&format!("{}:{tag}", self.repository));
-        let mut command = self.store.command(&["pull", &reference]);
-        command.envs(patience.map(|patience| ("REFLAYER_PATIENCE_MS", patience)));
+        let mut arguments = vec!["pull"];
+        arguments.extend(patience.iter().flat_map(|patience| ["--patience", *patience]));
+        arguments.push(&reference);
+        let command = self.store.command(&arguments);
         Pull::start(command, self.store.room().join(format!("said-{name}")))
     }
 
