@@ -7,16 +7,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use chunked::{Candidate, DedupMap, Sources, Wanted};
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
-use storage_core::LayerId;
 
 use crate::Store;
 use crate::pull::TOC_KEY;
+use crate::sources::SourceLayer;
 
 /// Digests that are wanted and that some layer has, and which layers those are.
 #[derive(Debug)]
 pub(crate) struct Candidates {
     pub(crate) map: DedupMap,
-    layers: Vec<LayerId>,
+    layers: Vec<SourceLayer>,
 }
 
 impl Store {
@@ -30,26 +30,17 @@ impl Store {
         if wanted.is_empty() {
             return Candidates { map, layers };
         }
-        for id in self.layers_with_toc() {
+        for layer in self.source_layers(&[TOC_KEY]) {
             let Ok(source) = u32::try_from(layers.len()) else { break };
-            let Ok(Some(toc)) = self.layers.peek_big_data(&id, TOC_KEY) else { continue };
+            let Ok(Some(toc)) = self.open_source_data(&layer, TOC_KEY) else { continue };
             if let Err(error) =
                 chunked::read_candidates(BufReader::new(toc), wanted, source, &mut map)
             {
-                tracing::warn!(layer = %id, %error, "its TOC cannot be read, nothing is taken from it");
+                tracing::warn!(layer = %layer.id, %error, "its TOC cannot be read, nothing is taken from it");
             }
-            layers.push(id);
+            layers.push(layer);
         }
         Candidates { map, layers }
-    }
-
-    /// The layers that keep their TOC, the newest first.
-    fn layers_with_toc(&self) -> Vec<LayerId> {
-        let Ok(layers) = self.layers.read() else { return Vec::new() };
-        let with_toc = layers.records().iter().rev().filter(|record| {
-            !record.is_incomplete() && record.big_data_names.iter().any(|key| key == TOC_KEY)
-        });
-        with_toc.map(|record| record.id.clone()).collect()
     }
 
     /// Opens the files that candidates name.
@@ -62,7 +53,7 @@ impl Store {
 #[derive(Debug)]
 pub(crate) struct LayerSources<'a> {
     store: &'a Store,
-    layers: &'a [LayerId],
+    layers: &'a [SourceLayer],
     /// The tree that was opened last: neighbours in a layer mostly come from one other layer.
     last: Mutex<Option<(u32, Arc<OwnedFd>)>>,
 }
@@ -77,7 +68,7 @@ impl LayerSources<'_> {
         }
         let layer = usize::try_from(source).ok().and_then(|number| self.layers.get(number));
         let layer = layer.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
-        let diff = Arc::new(self.store.driver.diff(layer).map_err(|error| error.source)?);
+        let diff = Arc::new(self.store.open_source_tree(layer).map_err(|error| error.source)?);
         *last = Some((source, diff.clone()));
         Ok(diff)
     }
