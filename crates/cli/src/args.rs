@@ -24,6 +24,10 @@ pub(crate) struct Global {
     /// The store's directory for state that a reboot clears.
     #[arg(long, value_name = "DIR")]
     pub(crate) runroot: Option<PathBuf>,
+    /// Another store whose layers are used as sources, and never changed; may be
+    /// repeated. Those of storage.conf come after it, unless --root is given.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) additional_store: Vec<PathBuf>,
     /// One JSON document on standard output instead of text.
     #[arg(long, global = true)]
     pub(crate) json: bool,

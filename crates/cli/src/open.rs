@@ -2,12 +2,14 @@
 
 use anyhow::{Context as _, ensure};
 use config::{Environment, StorageConfig};
-use reflayer::Store;
+use reflayer::{Store, StoreOptions};
 
 use crate::args::Global;
 
 /// Opens the store named on the command line, else the one that podman would use.
 pub(crate) fn store(global: &Global) -> anyhow::Result<Store> {
+    let mut options = StoreOptions::default();
+    options.additional.clone_from(&global.additional_store);
     let (root, run_root) = match (&global.root, &global.runroot) {
         (Some(root), Some(run_root)) => (root.clone(), run_root.clone()),
         (root, run_root) => {
@@ -21,11 +23,16 @@ pub(crate) fn store(global: &Global) -> anyhow::Result<Store> {
                 storage.image_store.is_none(),
                 "storage.conf names an imagestore, which is not supported: use --root and --runroot"
             );
+            // As in podman, a root of one's own comes without the options of another.
+            if root.is_none() {
+                options.additional.extend(storage.additional_image_stores);
+            }
             (
                 root.clone().unwrap_or(storage.graph_root),
                 run_root.clone().unwrap_or(storage.run_root),
             )
         }
     };
-    Store::open(&root, &run_root).with_context(|| format!("open the store at {}", root.display()))
+    Store::open_with(&root, &run_root, &options)
+        .with_context(|| format!("open the store at {}", root.display()))
 }

@@ -93,6 +93,7 @@ mod slot;
 mod stage;
 #[cfg(test)]
 mod tests;
+mod trees;
 
 pub use commit::{Aside, CommitError, CommitReason};
 pub use driver::Driver;
@@ -101,3 +102,4 @@ pub use recover::{DeadSlot, Recovered};
 pub use remove::{RemoveError, RemovedLayers};
 pub use seal::SealedLayer;
 pub use stage::{FilledLayer, StagedLayer};
+pub use trees::LayerTrees;

@@ -11,18 +11,19 @@ use storage_core::{LayerId, RecordError};
 
 use crate::Store;
 use crate::pull::{INDEX_KEY, TOC_KEY, error_chain};
+use crate::sources::SourceLayer;
 
 /// Digests that are wanted and that some layer has, and which layers those are.
 #[derive(Debug)]
 pub(crate) struct Candidates {
     pub(crate) map: DedupMap,
-    layers: Vec<LayerId>,
+    layers: Vec<SourceLayer>,
 }
 
 impl Candidates {
     /// The layer of that number.
     pub(crate) fn layer(&self, source: u32) -> Option<&LayerId> {
-        self.layers.get(usize::try_from(source).ok()?)
+        self.layers.get(usize::try_from(source).ok()?).map(|layer| &layer.id)
     }
 }
 
@@ -48,28 +49,28 @@ impl Store {
         if map.wanted().is_empty() {
             return Candidates { map, layers };
         }
-        for id in self.layers_to_look_at() {
+        for layer in self.source_layers(&[INDEX_KEY, TOC_KEY]) {
             let Ok(source) = u32::try_from(layers.len()) else { break };
-            self.look_at(&id, source, &mut map);
-            layers.push(id);
+            self.look_at(&layer, source, &mut map);
+            layers.push(layer);
         }
         Candidates { map, layers }
     }
 
     /// By its index, or else by its TOC.
-    fn look_at(&self, id: &LayerId, source: u32, map: &mut DedupMap) {
-        match self.look_at_index(id, source, map) {
+    fn look_at(&self, layer: &SourceLayer, source: u32, map: &mut DedupMap) {
+        match self.look_at_index(layer, source, map) {
             Ok(true) => return,
             Ok(false) => {}
             Err(error) => {
-                tracing::warn!(layer = %id, error = error_chain(&error), "its index is of no use");
+                tracing::warn!(layer = %layer.id, error = error_chain(&error), "its index is of no use");
             }
         }
-        match self.look_at_toc(id, source, map) {
-            Ok(true) => tracing::info!(layer = %id, "its TOC was read instead of an index"),
+        match self.look_at_toc(layer, source, map) {
+            Ok(true) => tracing::info!(layer = %layer.id, "its TOC was read instead of an index"),
             Ok(false) => {}
             Err(error) => {
-                tracing::warn!(layer = %id, error = error_chain(&error), "its TOC is of no use");
+                tracing::warn!(layer = %layer.id, error = error_chain(&error), "its TOC is of no use");
             }
         }
     }
@@ -77,11 +78,11 @@ impl Store {
     /// `false` if it has none.
     fn look_at_index(
         &self,
-        id: &LayerId,
+        layer: &SourceLayer,
         source: u32,
         map: &mut DedupMap,
     ) -> Result<bool, LookError> {
-        let Some(file) = self.layers.peek_big_data(id, INDEX_KEY)? else { return Ok(false) };
+        let Some(file) = self.open_source_data(layer, INDEX_KEY)? else { return Ok(false) };
         Index::open(file)?.find(source, map)?;
         Ok(true)
     }
@@ -89,24 +90,13 @@ impl Store {
     /// `false` if it has none.
     fn look_at_toc(
         &self,
-        id: &LayerId,
+        layer: &SourceLayer,
         source: u32,
         map: &mut DedupMap,
     ) -> Result<bool, LookError> {
-        let Some(toc) = self.layers.peek_big_data(id, TOC_KEY)? else { return Ok(false) };
+        let Some(toc) = self.open_source_data(layer, TOC_KEY)? else { return Ok(false) };
         chunked::read_candidates(BufReader::new(toc), source, map)?;
         Ok(true)
-    }
-
-    /// The layers that keep an index or a TOC, the newest first.
-    fn layers_to_look_at(&self) -> Vec<LayerId> {
-        let Ok(layers) = self.layers.read() else { return Vec::new() };
-        let keys = [INDEX_KEY, TOC_KEY];
-        let known = layers.records().iter().rev().filter(|record| {
-            let mut names = record.big_data_names.iter();
-            !record.is_incomplete() && names.any(|key| keys.contains(&key.as_str()))
-        });
-        known.map(|record| record.id.clone()).collect()
     }
 
     /// Opens the files that candidates name.
@@ -119,7 +109,7 @@ impl Store {
 #[derive(Debug)]
 pub(crate) struct LayerSources<'a> {
     store: &'a Store,
-    layers: &'a [LayerId],
+    layers: &'a [SourceLayer],
     /// The tree that was opened last: neighbours in a layer mostly come from one other layer.
     last: Mutex<Option<(u32, Arc<OwnedFd>)>>,
 }
@@ -134,7 +124,7 @@ impl LayerSources<'_> {
         }
         let layer = usize::try_from(source).ok().and_then(|number| self.layers.get(number));
         let layer = layer.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
-        let diff = Arc::new(self.store.driver.diff(layer).map_err(|error| error.source)?);
+        let diff = Arc::new(self.store.open_source_tree(layer).map_err(|error| error.source)?);
         *last = Some((source, diff.clone()));
         Ok(diff)
     }

@@ -43,6 +43,7 @@ mod progress;
 mod pull;
 mod remove;
 mod report;
+mod sources;
 mod store;
 mod unpack;
 
@@ -61,5 +62,5 @@ pub use pull::{LayerError, PublishError, PullError, PullOptions};
 pub use remove::{RemoveError, Removed};
 pub use report::{ByteCounts, LayerCounts, LayerReport, LayerWay, PullReport};
 pub use storage_core::Durability;
-pub use store::{OpenError, Store};
+pub use store::{OpenError, Store, StoreOptions};
 pub use unpack::UnpackError;

@@ -9,6 +9,8 @@ use storage_core::{ContainerStore, ImageStore, LayerStore, MountStore, RecordErr
 use storage_core::{FsError, FsResultExt as _};
 use tree::Privileges;
 
+use crate::sources::AdditionalStore;
+
 /// A store of layers and images in the layout of containers/storage.
 ///
 /// Opening is cheap and changes nothing but missing directories. No lock is
@@ -24,6 +26,17 @@ pub struct Store {
     pub(crate) containers: ContainerStore,
     pub(crate) mounts: MountStore,
     pub(crate) privileges: Privileges,
+    pub(crate) additional: Vec<AdditionalStore>,
+}
+
+/// What else there is to a store than its two directories.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoreOptions {
+    /// Roots of other stores, from whose layers a pull may take files and chunks.
+    /// They are read in place and never changed, and may lie on read-only
+    /// filesystems; one that cannot be read is left out, with a warning.
+    pub additional: Vec<PathBuf>,
 }
 
 /// Why a store could not be opened.
@@ -56,6 +69,30 @@ impl Store {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn open(root: &Path, run_root: &Path) -> Result<Self, OpenError> {
+        Self::open_with(root, run_root, &StoreOptions::default())
+    }
+
+    /// Like [`Store::open`], with additional stores.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Store::open`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// let mut options = reflayer::StoreOptions::default();
+    /// options.additional.push("/usr/lib/containers/storage".into());
+    /// let (root, run_root) = (dir.path().join("root"), dir.path().join("run"));
+    /// let store = reflayer::Store::open_with(&root, &run_root, &options)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn open_with(
+        root: &Path,
+        run_root: &Path,
+        options: &StoreOptions,
+    ) -> Result<Self, OpenError> {
         let (root_path, root) = open_directory(root)?;
         let (_, run_root) = open_directory(run_root)?;
         Ok(Self {
@@ -65,6 +102,7 @@ impl Store {
             containers: ContainerStore::open(&root)?,
             mounts: MountStore::open(&run_root)?,
             privileges: Privileges::of_process(),
+            additional: AdditionalStore::open_all(&options.additional, &root),
             run_root,
             root_path,
         })
