@@ -85,6 +85,14 @@ impl DedupMap {
         self.wanted.find(&digest).filter(|&number| self.wanted.length(number) == length)
     }
 
+    /// Whether a place in that source might be kept for the wanted digest of that
+    /// number; `false` where many sources have the same, before its path is read.
+    pub(super) fn has_room(&self, number: u32, source: u32, offset: u64) -> bool {
+        let of_kind = |place: &&Place| place.is_inside() == (offset > 0);
+        let places = self.chain(number).map(|(_, place)| place).filter(of_kind);
+        places.filter(|place| place.source < source).count() < PLACES
+    }
+
     /// Notes a place for the wanted digest of that number.
     pub(super) fn offer(&mut self, number: u32, source: u32, path: &LayerPath, offset: u64) {
         if offset.checked_add(self.wanted.length(number)).is_none() {

@@ -66,10 +66,7 @@ impl ContentDigests {
         self.file.update(bytes);
         if let Some(cutting) = &mut self.cutting {
             let Cutting { chunker, chunks } = &mut **cutting;
-            let Ok(()) = chunker.feed(bytes, |step| {
-                chunks.step(step);
-                Ok::<_, Infallible>(())
-            });
+            let Ok(()) = chunker.feed(bytes, chunks.sink());
         }
     }
 
@@ -78,10 +75,7 @@ impl ContentDigests {
         let mut chunks = Vec::new();
         if let Some(cutting) = self.cutting {
             let Cutting { mut chunker, chunks: mut found } = *cutting;
-            let Ok(()) = chunker.finish(|step| {
-                found.step(step);
-                Ok::<_, Infallible>(())
-            });
+            let Ok(()) = chunker.finish(found.sink());
             chunks = found.done;
         }
         FileDigests { digest: self.file.finish().into(), chunks }
@@ -89,6 +83,13 @@ impl ContentDigests {
 }
 
 impl Chunks {
+    fn sink(&mut self) -> impl FnMut(Step<'_>) -> Result<(), Infallible> {
+        |step| {
+            self.step(step);
+            Ok(())
+        }
+    }
+
     fn step(&mut self, step: Step<'_>) {
         match step {
             Step::Data(bytes) => {

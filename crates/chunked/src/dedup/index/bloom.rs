@@ -45,8 +45,43 @@ pub(super) fn bits(
     })
 }
 
+/// The checksum of zlib and Ethernet. Those of whole libraries are made for long
+/// streams, and dear for some 39 bytes.
 fn crc32(bytes: &[u8]) -> u32 {
-    let mut crc = flate2::Crc::new();
-    crc.update(bytes);
-    crc.sum()
+    let step = |crc: u32, byte: &u8| {
+        let [low, ..] = crc.to_le_bytes();
+        TABLE[usize::from(low ^ byte)] ^ (crc >> 8)
+    };
+    !bytes.iter().fold(!0, step)
+}
+
+/// What each byte adds, by the polynomial with its lowest bit first.
+static TABLE: [u32; 256] = {
+    let mut table = [0; 256];
+    let mut index = 0;
+    let mut byte = 0_u32;
+    while index < table.len() {
+        let mut crc = byte;
+        let mut bit = 0;
+        while bit < 8 {
+            crc = (crc >> 1) ^ (0xedb8_8320 * (crc & 1));
+            bit += 1;
+        }
+        table[index] = crc;
+        index += 1;
+        byte += 1;
+    }
+    table
+};
+
+#[cfg(test)]
+mod unit {
+    use super::*;
+
+    #[test]
+    fn the_checksum_is_the_one_of_zlib() {
+        // The check value in catalogues of checksums.
+        assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
+        assert_eq!(crc32(b""), 0);
+    }
 }

@@ -12,8 +12,7 @@ use crate::DedupMap;
 const BLOCK: usize = 1024;
 
 /// As many tags are scanned in the time that it takes to look for one digest by way
-/// of the filter: 0.6 µs for the usual one that is not there and 8 µs for one that
-/// is, against 8 ns.
+/// of the filter. Measured: as 50 for one that is not there, as 1,000 for one that is.
 const TAGS_PER_PROBE: u64 = 200;
 
 /// Hits that are kept until names are read for them, in the order of the file.
@@ -162,7 +161,9 @@ impl<'a> Hits<'a> {
         for hit in self.kept.drain(..) {
             let location = Location::parse(vdata.get(hit.place, hit.length.into())?)
                 .ok_or(IndexError::Damaged("vdata"))?;
-            if location.length != self.map.wanted().length(hit.number) {
+            if location.length != self.map.wanted().length(hit.number)
+                || !self.map.has_room(hit.number, self.source, location.offset)
+            {
                 continue;
             }
             let path = match last {
