@@ -119,7 +119,7 @@ pub use apply::{Applied, ApplyError};
 pub use assemble::AssembleError;
 pub use dedup::{
     Candidate, DedupMap, Index, IndexBuilder, IndexError, LayerIndex, LocalTrees, Wanted,
-    read_candidates, write_index,
+    open_below, read_candidates, write_index,
 };
 pub use footer::FooterError;
 pub use frames::{Frame, FrameKind, frames};

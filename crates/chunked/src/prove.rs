@@ -135,8 +135,8 @@ impl Prover {
 
     fn note(&self, file: u32, bytes: Option<&[u8]>) {
         let mut state = self.shared.lock();
-        if let Some(bytes) = bytes.filter(|bytes| state.kept_bytes + bytes.len() <= KEPT) {
-            state.kept_bytes += bytes.len();
+        if let Some(bytes) = bytes.filter(|bytes| state.kept_bytes + cost(bytes) <= KEPT) {
+            state.kept_bytes += cost(bytes);
             state.kept.insert(file, bytes.into());
         }
         let (word, bit) = (file as usize / 64, file % 64);
@@ -195,7 +195,7 @@ struct Shared {
 struct State {
     /// One bit per file with content.
     done: Vec<u64>,
-    /// Contents of files that are done, and their length together.
+    /// Contents of files that are done, and what they cost together.
     kept: HashMap<u32, Box<[u8]>>,
     kept_bytes: usize,
     waiting_for: Option<u32>,
@@ -227,7 +227,7 @@ impl Shared {
             if word >> (file % 64) & 1 == 1 {
                 state.waiting_for = None;
                 let kept = state.kept.remove(&file);
-                state.kept_bytes -= kept.as_deref().map_or(0, <[u8]>::len);
+                state.kept_bytes -= kept.as_deref().map_or(0, cost);
                 return Ok(kept);
             }
             if state.complete {
@@ -240,6 +240,11 @@ impl Shared {
     fn check_abandoned(&self) -> Result<(), ProveError> {
         if self.lock().abandoned { Err(ProveError::Abandoned) } else { Ok(()) }
     }
+}
+
+/// What it takes to keep `bytes`, with their row in the table: tiny files are many.
+fn cost(bytes: &[u8]) -> usize {
+    bytes.len() + 64
 }
 
 /// What a rebuilt tar turned out to be.

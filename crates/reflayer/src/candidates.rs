@@ -2,11 +2,10 @@
 
 use std::fs::File;
 use std::io::{self, BufReader};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chunked::{Candidate, DedupMap, Index, IndexError, Sources, TocError, Wanted};
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
 use storage_core::{LayerId, RecordError};
 
 use crate::Store;
@@ -132,15 +131,6 @@ impl LayerSources<'_> {
 
 impl Sources for LayerSources<'_> {
     fn open(&self, candidate: &Candidate) -> io::Result<File> {
-        let diff = self.diff(candidate.source)?;
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        let path = candidate.path.as_path();
-        let file = File::from(openat2(diff.as_fd(), path, flags, Mode::empty(), resolve)?);
-        if FileType::from_raw_mode(fstat(&file)?.st_mode) == FileType::RegularFile {
-            Ok(file)
-        } else {
-            Err(io::ErrorKind::InvalidInput.into())
-        }
+        chunked::open_below(self.diff(candidate.source)?, &candidate.path)
     }
 }

@@ -16,5 +16,5 @@ mod wanted;
 pub use index::{Index, IndexBuilder, IndexError, LayerIndex, write_index};
 pub use map::{Candidate, DedupMap};
 pub use toc::read_candidates;
-pub use trees::LocalTrees;
+pub use trees::{LocalTrees, open_below};
 pub use wanted::Wanted;

@@ -6,6 +6,8 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 
+use storage_core::LayerPath;
+
 use crate::{Candidate, DedupMap, Sources, TocError, read_candidates};
 
 /// Directories that layers were unpacked into, as sources of files.
@@ -54,10 +56,21 @@ impl LocalTrees {
 impl Sources for LocalTrees {
     fn open(&self, candidate: &Candidate) -> io::Result<File> {
         let tree = self.0.get(candidate.source as usize).ok_or(io::ErrorKind::NotFound)?;
-        // What is no regular file must not block or act when it is opened.
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        let path = candidate.path.as_path();
-        Ok(openat2(tree.as_fd(), path, flags, Mode::empty(), resolve)?.into())
+        open_below(tree, &candidate.path)
     }
+}
+
+/// Opens what is at `path` below `tree` for reading, as [`Sources`] should: never
+/// outside of it, and without following a last symbolic link.
+///
+/// It need not be a regular file; whoever reads it looks.
+///
+/// # Errors
+///
+/// If it can't be opened.
+pub fn open_below(tree: impl AsFd, path: &LayerPath) -> io::Result<File> {
+    // What is no regular file must not block or act when it is opened.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    Ok(openat2(tree, path.as_path(), flags, Mode::empty(), resolve)?.into())
 }

@@ -90,8 +90,9 @@ impl<'a> BlobLocks<'a> {
         let mut holder: Option<Holder> = None;
         for blob in blobs {
             let Some(pull) = self.other(blob)? else { continue };
-            let holder = holder.get_or_insert(Holder { pull, blobs: BTreeSet::new() });
-            if self.owner(blob)?.as_ref() == Some(&holder.pull) {
+            let holder =
+                holder.get_or_insert_with(|| Holder { pull: pull.clone(), blobs: BTreeSet::new() });
+            if holder.pull == pull {
                 holder.blobs.insert(*blob);
             }
         }

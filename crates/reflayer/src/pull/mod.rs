@@ -179,10 +179,16 @@ impl Store {
         wanted: &[WantedLayer],
         publication: &Publication<'_>,
     ) -> Result<Vec<usize>, PullError> {
+        let mut absent = self.not_in_store(wanted)?;
+        absent.retain(|index| !publication.has(*index));
+        Ok(absent)
+    }
+
+    /// The layers that the store does not have.
+    fn not_in_store(&self, wanted: &[WantedLayer]) -> Result<Vec<usize>, PullError> {
         let layers = self.layers.read()?;
         let present = |id| layers.get(id).is_some_and(|record| !record.is_incomplete());
-        let absent = |index: &usize| !publication.has(*index) && !present(&wanted[*index].id);
-        Ok((0..wanted.len()).filter(absent).collect())
+        Ok((0..wanted.len()).filter(|index| !present(&wanted[*index].id)).collect())
     }
 
     /// Seals what came, notes the reports, and gives back the first failure.

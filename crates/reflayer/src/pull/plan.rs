@@ -122,11 +122,7 @@ impl Store {
     ) -> Result<ImagePlan, PullError> {
         let image = source.resolve(&options.platform)?;
         let wanted = WantedLayer::all(&image.layers);
-        let records = self.layers.read()?;
-        let present = |id| records.get(id).is_some_and(|record| !record.is_incomplete());
-        let absent: Vec<usize> =
-            (0..wanted.len()).filter(|&index| !present(&wanted[index].id)).collect();
-        drop(records);
+        let absent = self.not_in_store(&wanted)?;
         let mut layers: Vec<LayerPlan> = wanted.iter().map(present_layer).collect();
         let quiet: Arc<dyn Progress + Send + Sync> = Arc::new(());
         for batch in absent.chunks(LAYERS_STAGED) {
@@ -172,7 +168,7 @@ fn describe(planned: &Planned, options: &PullOptions, layers: &mut [LayerPlan]) 
                 layer.reason.clone_from(reason);
                 layer.ranges = 1;
                 layer.bytes.metadata = prepared.blob.usage().bytes;
-                layer.bytes.to_fetch = layer.bytes.blob;
+                layer.bytes.to_fetch = layer.bytes.blob + layer.bytes.metadata;
             }
             Way::Toc(toc) => {
                 let plan = Plan::new(&toc.scanned.toc, &planned.candidates.map, options.reuse);
