@@ -18,9 +18,10 @@ use crate::annotation::{Span, TocLocation};
 pub(crate) const FOOTER_FRAME: u64 = 72;
 /// What a skippable frame of 64 bytes begins with.
 const HEADER: [u8; 8] = [0x50, 0x2a, 0x4d, 0x18, 64, 0, 0, 0];
-const MAGIC: &[u8; 8] = b"GNUlInUx";
+/// What the payload ends with.
+pub(crate) const MAGIC: &[u8; 8] = b"GNUlInUx";
 /// The only kind of TOC there is.
-const KIND: u64 = 1;
+pub(crate) const KIND: u64 = 1;
 
 /// A footer that leads nowhere, or could not be read.
 #[derive(Debug, thiserror::Error)]

@@ -3,10 +3,8 @@
 use std::iter;
 
 use crate::footer::FOOTER_FRAME;
+use crate::write::SKIPPABLE_HEADER;
 use crate::{Toc, TocLocation};
-
-/// Length of the header of a skippable frame.
-const SKIPPABLE_HEADER: u64 = 8;
 
 /// A run of bytes of a blob that has one meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -18,10 +18,8 @@ use super::agree::Agreement;
 use super::feed::{Fault, Feed};
 use super::{Disagreement, Toc, TocError};
 use crate::annotation::Span;
+use crate::write::SKIPPABLE_HEADER;
 use crate::{Limits, TocLocation, aside};
-
-/// Length of the header of the skippable frame that holds a payload.
-const SKIPPABLE_HEADER: u64 = 8;
 
 const BUFFER: usize = 128 << 10;
 

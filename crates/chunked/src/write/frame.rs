@@ -87,6 +87,6 @@ pub(super) fn write_skippable(mut out: impl Write, payload: &[u8]) -> io::Result
 }
 
 /// Bytes in front of the payload of a skippable frame.
-pub(super) const SKIPPABLE_HEADER: u64 = 8;
+pub(crate) const SKIPPABLE_HEADER: u64 = 8;
 
 const SKIPPABLE_MAGIC: u32 = 0x184D_2A50;

@@ -50,4 +50,5 @@ mod trailer;
 pub use blob::{WrittenBlob, write_blob};
 pub use digests::{ContentDigests, FileChunk, FileDigests};
 pub use error::WriteError;
+pub(crate) use frame::SKIPPABLE_HEADER;
 pub use options::WriteOptions;

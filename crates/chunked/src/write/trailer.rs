@@ -7,11 +7,7 @@ use super::frame::{SKIPPABLE_HEADER, write_skippable};
 use super::metadata::Metadata;
 use super::output::Output;
 use crate::annotation::{TAR_SPLIT_POSITION, TOC_DIGEST, TOC_POSITION};
-
-/// The only type of TOC there is.
-const TOC_TYPE: u64 = 1;
-
-const FOOTER_MAGIC: &[u8; 8] = b"GNUlInUx";
+use crate::footer;
 
 /// Writes the rest of the blob; gives the annotations that lead to it.
 pub(super) fn write<W: Write>(
@@ -23,10 +19,10 @@ pub(super) fn write<W: Write>(
     let tar_split_offset = skippable(out, &tar_split.frame)?;
     let toc_place = [toc_offset, toc.frame.len() as u64, toc.uncompressed];
     let tar_split_place = [tar_split_offset, tar_split.frame.len() as u64, tar_split.uncompressed];
-    write_skippable(out, &footer(toc_place, tar_split_place))?;
+    write_skippable(out, &footer_of(toc_place, tar_split_place))?;
 
     let [offset, length, uncompressed] = toc_place;
-    let position = format!("{offset}:{length}:{uncompressed}:{TOC_TYPE}");
+    let position = format!("{offset}:{length}:{uncompressed}:{}", footer::KIND);
     let [offset, length, uncompressed] = tar_split_place;
     Ok(BTreeMap::from([
         (TOC_DIGEST.into(), toc.digest.to_string()),
@@ -43,11 +39,11 @@ fn skippable<W: Write>(out: &mut Output<W>, payload: &[u8]) -> io::Result<u64> {
 }
 
 /// Readers go by the annotations; the footer is for those who have only the blob.
-fn footer(toc: [u64; 3], tar_split: [u64; 3]) -> Vec<u8> {
-    let mut footer = Vec::with_capacity(64);
-    for number in toc.into_iter().chain([TOC_TYPE]).chain(tar_split) {
-        footer.extend_from_slice(&number.to_le_bytes());
+fn footer_of(toc: [u64; 3], tar_split: [u64; 3]) -> Vec<u8> {
+    let mut payload = Vec::with_capacity(64);
+    for number in toc.into_iter().chain([footer::KIND]).chain(tar_split) {
+        payload.extend_from_slice(&number.to_le_bytes());
     }
-    footer.extend_from_slice(FOOTER_MAGIC);
-    footer
+    payload.extend_from_slice(footer::MAGIC);
+    payload
 }
