@@ -8,6 +8,7 @@ mod build_image;
 mod extents;
 mod forms;
 mod gc;
+mod index;
 mod kill;
 mod mount;
 mod needs;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         pulls::trials(),
         forms::trials(),
         podman::trials(),
+        index::trials(),
         gc::trials(),
         extents::trials(),
         mount::trials(),
