@@ -60,17 +60,16 @@ fn podman_reuses(filesystem: &Filesystem) -> Result<()> {
     let requests = registry.since(mark)?;
     let ours = requests.iter().filter(|request| request.uri.contains(repository));
     let fetched = Traffic::of_blobs(ours).bytes;
-    let whole = whole_blobs(&world::images(Compression::Chunked).image(VERSIONS[1])?)?;
-    eprintln!("podman fetched {fetched} of {whole} bytes, with files of layers that we pulled whole");
+    let chunked = world::images(Compression::Chunked);
+    let layers = chunked.image(VERSIONS[1])?.layers;
+    let whole: u64 = layers.iter().map(|layer| layer.size).sum();
+    eprintln!(
+        "podman fetched {fetched} of {whole} bytes, with files of layers that we pulled whole"
+    );
     ensure!(fetched < whole / 4, "podman fetched {fetched} of {whole} bytes");
     ensure!(indexes()? == before, "podman wrote the indexes anew");
     podman.run_in(&image, &["true"])?;
     store.expect_clean()
-}
-
-fn whole_blobs(image: &testkit::layout::Image) -> Result<u64> {
-    let sizes = image.layers.iter().map(|layer| layer.size);
-    Ok(sizes.sum())
 }
 
 fn index(store: &Store, layer_id: &str) -> Result<Vec<u8>> {
