@@ -9,6 +9,7 @@ mod built;
 mod extents;
 mod forms;
 mod gc;
+mod index;
 mod kill;
 mod mount;
 mod mutator;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         pulls::trials(),
         forms::trials(),
         podman::trials(),
+        index::trials(),
         gc::trials(),
         extents::trials(),
         mount::trials(),
