@@ -4,65 +4,66 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use storage_core::{FsError, FsResultExt, Hasher, LayerPath, VerifyError};
+use storage_core::{FsError, FsResultExt, Hasher, VerifyError};
 
-use crate::plan::ranges::Part;
-use crate::{Chunk, TocFile};
+use crate::{ApplyError, Chunk, TocFile};
 
 const BUFFER: usize = 128 << 10;
 
 static ZEROS: [u8; BUFFER] = [0; BUFFER];
 
-/// A file that is not what the TOC says.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum AssembleError {
-    /// The file could not be written or read back.
-    #[error(transparent)]
-    Fs(#[from] FsError),
-    /// Its content has another digest.
-    #[error("verify {path}")]
-    Content {
-        /// The file.
-        path: LayerPath,
-        /// Both digests.
-        source: VerifyError,
-    },
-}
-
-/// The digest of a file whose chunks arrive.
+/// The digest of a file whose chunks are put into it in whatever order.
 ///
-/// Chunks that come in order are hashed as they come, and those that were there
-/// before are read back in between; from the first that comes out of order, the
-/// file is read back at the end.
+/// Chunks are hashed as they come where all before them are there; those that came
+/// early are read back when their turn has come.
 #[derive(Debug)]
 pub(crate) struct Assembly<'a> {
     file: TocFile<'a>,
     hasher: Hasher,
     /// Chunks that the hasher has seen, from the first on.
     hashed: u32,
-    /// Chunks that arrive, but for those that the hasher has seen; all others
-    /// are in the file already, or holes.
-    arriving: &'a [Part],
+    /// Whether a chunk is in its place, for each; holes always are.
+    there: Box<[bool]>,
+    /// How many are not.
+    lacking: u32,
 }
 
 impl<'a> Assembly<'a> {
-    pub(crate) fn new(file: TocFile<'a>, arriving: &'a [Part]) -> Self {
-        Self { file, hasher: Hasher::new(), hashed: 0, arriving }
+    /// Nothing is there yet but holes.
+    pub(crate) fn new(file: TocFile<'a>) -> Self {
+        let there: Box<[bool]> = file.chunks().map(|chunk| chunk.hole).collect();
+        let lacking = (0..).zip(&there).filter(|(_, there)| !**there).count();
+        let lacking = u32::try_from(lacking).expect("chunks are counted in 32 bits");
+        Self { file, hasher: Hasher::new(), hashed: 0, there, lacking }
     }
 
-    /// Whether chunk `i` comes in order: its bytes are to be hashed as they come.
-    pub(crate) fn begins(&mut self, i: u32, target: &File) -> Result<bool, FsError> {
-        if self.arriving.first().is_none_or(|next| next.chunk != i) {
-            return Ok(false);
-        }
+    /// Whether every chunk is in its place.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.lacking == 0
+    }
+
+    /// Whether chunk `i`, which is about to come, is the next one: its bytes are to
+    /// be hashed as they come.
+    pub(crate) fn is_next(&mut self, i: u32, target: &File) -> Result<bool, FsError> {
         self.catch_up(i, target)?;
-        Ok(true)
+        Ok(self.hashed == i)
     }
 
-    /// Hashes what is in `target` before chunk `end`.
+    /// Takes bytes of the chunk that is the next one.
+    pub(crate) fn hash(&mut self, bytes: &[u8]) {
+        self.hasher.update(bytes);
+    }
+
+    /// Chunk `i` is in its place; `hashed` if it was the next one.
+    pub(crate) fn put(&mut self, i: u32, hashed: bool) {
+        self.hashed += u32::from(hashed);
+        let there = std::mem::replace(&mut self.there[i as usize], true);
+        self.lacking -= u32::from(!there);
+    }
+
+    /// Hashes what is in `target` before chunk `end`, up to the first that lacks.
     fn catch_up(&mut self, end: u32, target: &File) -> Result<(), FsError> {
-        while self.hashed < end {
+        while self.hashed < end && self.there[self.hashed as usize] {
             let chunk = self.file.chunk(self.hashed);
             if chunk.hole {
                 hash_zeros(&mut self.hasher, chunk.size);
@@ -75,28 +76,17 @@ impl<'a> Assembly<'a> {
         Ok(())
     }
 
-    /// Takes bytes of the chunk that came in order.
-    pub(crate) fn hash(&mut self, bytes: &[u8]) {
-        self.hasher.update(bytes);
-    }
-
-    /// All bytes of the chunk that came in order were taken.
-    pub(crate) fn ended(&mut self) {
-        self.hashed += 1;
-        self.arriving = &self.arriving[1..];
-    }
-
     /// All chunks are in `target`: gives it its length, and verifies the whole.
-    pub(crate) fn finish(&mut self, target: &File) -> Result<(), AssembleError> {
+    pub(crate) fn finish(mut self, target: &File) -> Result<(), ApplyError> {
         let path = self.file.path();
         target.set_len(self.file.size()).during("set the length of", path.as_path())?;
         self.catch_up(self.file.chunk_count(), target)?;
         let expected = *self.file.digest().digest();
-        let actual = std::mem::take(&mut self.hasher).finish();
+        let actual = self.hasher.finish();
         if actual == expected {
             return Ok(());
         }
-        Err(AssembleError::Content { path, source: VerifyError::Digest { expected, actual } })
+        Err(ApplyError::Content { path, source: VerifyError::Digest { expected, actual } })
     }
 }
 

@@ -105,6 +105,8 @@ mod dedup;
 mod footer;
 mod frames;
 mod limits;
+mod making;
+mod outputs;
 mod pin;
 mod plan;
 mod prove;
@@ -116,7 +118,6 @@ pub mod write;
 
 pub use annotation::{AnnotationError, Span, TocLocation};
 pub use apply::{Applied, ApplyError};
-pub use assemble::AssembleError;
 pub use dedup::{
     Candidate, DedupMap, Index, IndexBuilder, IndexError, LayerIndex, LocalTrees, Wanted,
     open_below, read_candidates, write_index,
@@ -124,7 +125,7 @@ pub use dedup::{
 pub use footer::FooterError;
 pub use frames::{Frame, FrameKind, frames};
 pub use limits::Limits;
-pub use pin::{PinError, PinnedPlan};
+pub use pin::PinnedPlan;
 pub use plan::{Choice, FromSource, Plan, PlanSummary, Ranges, Reuse, Sources, Tally};
 pub use prove::{ProveError, Proved, Prover};
 pub use report::LayerBytes;

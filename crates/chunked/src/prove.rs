@@ -21,7 +21,7 @@ use storage_core::{
 use tarball::{Segment, SplitLimits, TarSplitError, TarSplitReader};
 use tree::{TreeError, TreeReader, TreeReport};
 
-use crate::{Applied, LayerBytes, aside};
+use crate::{Applied, Choice, LayerBytes, aside};
 
 const BUFFER: usize = 256 << 10;
 
@@ -53,6 +53,9 @@ pub struct Proved {
     pub report: LayerBytes,
     /// What the tree's writer had to leave out.
     pub tree: TreeReport,
+    /// How the missing bytes were asked for: those that no local file could have, and
+    /// after them, if there were any, those that local files turned out not to give.
+    pub choices: Vec<Choice>,
 }
 
 /// A layer that could not be proved.
@@ -169,8 +172,8 @@ impl Prover {
         if expected != actual {
             return Err(ProveError::DiffId(VerifyError::Digest { expected, actual }));
         }
-        let Applied { uid_set, gid_set, report, tree } = applied;
-        Ok(Proved { diff_size: rebuilt.size, uid_set, gid_set, report, tree })
+        let Applied { uid_set, gid_set, report, tree, choices } = applied;
+        Ok(Proved { diff_size: rebuilt.size, uid_set, gid_set, report, tree, choices })
     }
 }
 

@@ -9,7 +9,7 @@ use storage_core::{DiffId, Dirs, RangeSource};
 use tree::{Privileges, TreeOptions};
 
 use crate::{
-    ApplyError, DedupMap, Limits, LocalTrees, PinError, Plan, ProveError, Proved, Prover, Reuse,
+    ApplyError, DedupMap, Limits, LocalTrees, Plan, ProveError, Proved, Prover, Reuse,
     ScanError, TocLocation, Wanted, aside, scan,
 };
 
@@ -55,11 +55,8 @@ pub enum UnpackError {
     /// TOC or tar-split could not be had, or are not to be trusted.
     #[error("read TOC and tar-split")]
     Scan(#[from] ScanError),
-    /// What needs no network could not be made.
+    /// The layer's tree could not be made.
     #[error("make the layer's tree")]
-    Pin(#[from] PinError),
-    /// What needs the network could not be made.
-    #[error("fill the layer's files")]
     Apply(#[from] ApplyError),
     /// The layer could not be proved.
     #[error("prove the layer")]
@@ -72,7 +69,6 @@ impl UnpackError {
     pub fn is_lie_of_the_toc(&self) -> bool {
         match self {
             Self::Scan(error) => error.is_lie_of_the_toc(),
-            Self::Pin(error) => error.is_lie_of_the_toc(),
             Self::Apply(error) => error.is_lie_of_the_toc(),
             Self::Prove(error) => error.is_lie_of_the_toc(),
         }
@@ -99,9 +95,8 @@ pub fn unpack(
     let toc = scan(source, location, dirs, &options.limits)?.toc;
     let prover = Prover::start(dirs, diff_id)?;
     let (trees, map) = look_around(Wanted::of(&toc), &options.local);
-    let pinned = Plan::new(&toc, &map, options.reuse).pin(&trees, dirs, options.tree, &prover)?;
-    let pieces = source.fetch(pinned.missing(&source.link()));
-    let applied = pinned.apply(pieces, &prover)?;
+    let plan = Plan::new(&toc, &map, options.reuse);
+    let applied = plan.pin(source, &trees, dirs, options.tree, &prover)?.apply(source)?;
     Ok(prover.finish(applied)?)
 }
 

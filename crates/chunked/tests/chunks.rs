@@ -67,7 +67,8 @@ fn expected(layers: &Layers) -> LayerBytes {
         for chunk in content.chunks(layers.chunk) {
             let count = match () {
                 () if chunk.len() < content.len() && is_hole(chunk) => &mut bytes.holes,
-                () if known.contains(chunk) => &mut bytes.reused_chunks,
+                // What repeats in the new layer is fetched once.
+                () if !known.insert(chunk.to_vec()) => &mut bytes.reused_chunks,
                 () => &mut bytes.written,
             };
             *count += chunk.len() as u64;

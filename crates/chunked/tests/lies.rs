@@ -114,7 +114,7 @@ fn a_hole_that_is_none_is_found_out() {
     let recipe = Recipe { edit_toc, chunk: Some(4096), ..Recipe::default() };
     let error = error_of(&recipe.build(tar()));
     // The file that would be all hole is the first to be made.
-    assert!(matches!(error, UnpackError::Pin(_)) && error.is_lie_of_the_toc(), "{error:?}");
+    assert!(matches!(error, UnpackError::Apply(_)) && error.is_lie_of_the_toc(), "{error:?}");
 }
 
 #[test]
@@ -256,16 +256,10 @@ fn a_prover_that_is_dropped_stops_and_one_that_is_cheated_says_so() {
         chunked::scan(&empty.source(), &empty.location(), nothing.dirs(), &limits).unwrap().toc;
     let prover = Prover::start(stage.dirs(), built.diff_id).unwrap();
     let map = chunked::DedupMap::default();
-    let pinned = chunked::Plan::new(&toc, &map, Reuse::Never)
-        .pin(
-            &chunked::LocalTrees::new(),
-            nothing.dirs(),
-            ::tree::TreeOptions::new(common::privileges()),
-            &prover,
-        )
-        .unwrap();
-    let pieces = storage_core::Pieces::new(std::iter::empty());
-    let applied = pinned.apply(pieces, &prover).unwrap();
+    let (plan, trees) = (chunked::Plan::new(&toc, &map, Reuse::Never), chunked::LocalTrees::new());
+    let options = ::tree::TreeOptions::new(common::privileges());
+    let pinned = plan.pin(&empty.source(), &trees, nothing.dirs(), options, &prover).unwrap();
+    let applied = pinned.apply(&empty.source()).unwrap();
     let error = prover.finish(applied).unwrap_err();
     assert!(matches!(error, chunked::ProveError::NotMade(0)), "{error:?}");
     // And without a tar-split there is nothing to prove.

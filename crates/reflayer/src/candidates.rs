@@ -1,29 +1,110 @@
-//! What the layers of the store can give to a pull.
+//! What layers can give to a pull: those of the store, and its own.
 
+use std::fmt::Debug;
 use std::fs::File;
 use std::io::{self, BufReader};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use chunked::{Candidate, DedupMap, Index, IndexError, Sources, TocError, Wanted};
-use storage_core::{LayerId, RecordError};
+use chunked::{Candidate, DedupMap, Index, IndexError, Plan, Reuse, Sources, Toc, TocError, aside};
+use overlay_driver::{FilledLayer, SealedLayer};
+use rustix::fs::{Mode, OFlags, openat};
+use rustix::io::Errno;
+use storage_core::{FsError, LayerId, RecordError};
 
 use crate::Store;
-use crate::pull::{INDEX_KEY, TOC_KEY, error_chain};
+use crate::pull::{Flight, INDEX_KEY, TOC_KEY, error_chain};
 use crate::sources::SourceLayer;
 
 /// Digests that are wanted and that some layer has, and which layers those are.
+///
+/// The layers are numbered through: those of stores first, then those that this pull
+/// has staged, then those that it is about to make.
 #[derive(Debug)]
-pub(crate) struct Candidates {
+pub(crate) struct Candidates<'a> {
     pub(crate) map: DedupMap,
     layers: Vec<SourceLayer>,
+    staged: Vec<Staged<'a>>,
+    flights: Vec<Flight>,
 }
 
-impl Candidates {
+/// A layer that this pull has made, and that is not yet in the store.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Staged<'a> {
+    pub(crate) id: &'a LayerId,
+    pub(crate) layer: &'a dyn StagedDirs,
+}
+
+/// The directories of a layer that is complete.
+pub(crate) trait StagedDirs: Debug + Sync {
+    /// Opens its tree.
+    fn tree(&self) -> Result<OwnedFd, FsError>;
+
+    /// Opens what is kept beside it.
+    fn aside(&self) -> Result<OwnedFd, FsError>;
+}
+
+impl StagedDirs for SealedLayer {
+    fn tree(&self) -> Result<OwnedFd, FsError> {
+        self.tree()
+    }
+
+    fn aside(&self) -> Result<OwnedFd, FsError> {
+        self.aside()
+    }
+}
+
+impl StagedDirs for FilledLayer {
+    fn tree(&self) -> Result<OwnedFd, FsError> {
+        self.tree()
+    }
+
+    fn aside(&self) -> Result<OwnedFd, FsError> {
+        self.aside()
+    }
+}
+
+impl Candidates<'_> {
     /// The layer of that number.
     pub(crate) fn layer(&self, source: u32) -> Option<&LayerId> {
-        self.layers.get(usize::try_from(source).ok()?).map(|layer| &layer.id)
+        match self.place(source)? {
+            Place::Store(layer) => Some(&layer.id),
+            Place::Staged(staged) => Some(staged.id),
+            Place::Flight(flight) => Some(&flight.id),
+        }
     }
+
+    /// How the layer of that number among those to be made by their TOCs goes about it.
+    pub(crate) fn plan<'p>(&'p self, toc: &'p Toc, number: usize, reuse: Reuse) -> Plan<'p> {
+        let first = self.layers.len() + self.staged.len();
+        let source = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let sources = source(first)..source(first + number);
+        Plan::new(toc, &self.map, reuse).with_in_flight(sources)
+    }
+
+    /// The layer of that number among those to be made by their TOCs.
+    pub(crate) fn flight(&self, number: usize) -> &Flight {
+        &self.flights[number]
+    }
+
+    fn place(&self, source: u32) -> Option<Place<'_>> {
+        let at = usize::try_from(source).ok()?;
+        if let Some(layer) = self.layers.get(at) {
+            return Some(Place::Store(layer));
+        }
+        let at = at - self.layers.len();
+        if let Some(staged) = self.staged.get(at) {
+            return Some(Place::Staged(staged));
+        }
+        self.flights.get(at - self.staged.len()).map(Place::Flight)
+    }
+}
+
+/// Where a candidate's layer is.
+enum Place<'a> {
+    Store(&'a SourceLayer),
+    Staged(&'a Staged<'a>),
+    Flight(&'a Flight),
 }
 
 /// Why the index or the TOC of a layer is not used.
@@ -32,75 +113,94 @@ enum LookError {
     #[error(transparent)]
     Record(#[from] RecordError),
     #[error(transparent)]
+    Fs(#[from] FsError),
+    #[error(transparent)]
     Index(#[from] IndexError),
     #[error(transparent)]
     Toc(#[from] TocError),
 }
 
 impl Store {
-    /// Looks the wanted digests up in every layer that has an index or a TOC.
+    /// Looks the wanted digests of layers that are about to be made up: in every layer
+    /// of a store that has an index or a TOC, in those that this pull has `staged`, and
+    /// in those of `coming` that are below the one that wants them.
     ///
     /// A layer that cannot be read, or goes away meanwhile, gives nothing: the
     /// map holds guesses, and whoever uses one checks it.
-    pub(crate) fn candidates(&self, wanted: Wanted) -> Candidates {
-        let mut map = DedupMap::new(wanted);
-        let mut layers = Vec::new();
-        if map.wanted().is_empty() {
-            return Candidates { map, layers };
-        }
-        for layer in self.source_layers(&[INDEX_KEY, TOC_KEY]) {
-            let Ok(source) = u32::try_from(layers.len()) else { break };
-            self.look_at(&layer, source, &mut map);
-            layers.push(layer);
-        }
-        Candidates { map, layers }
-    }
-
-    /// By its index, or else by its TOC.
-    fn look_at(&self, layer: &SourceLayer, source: u32, map: &mut DedupMap) {
-        match self.look_at_index(layer, source, map) {
-            Ok(true) => return,
-            Ok(false) => {}
-            Err(error) => {
-                tracing::warn!(layer = %layer.id, error = error_chain(&error), "its index is of no use");
-            }
-        }
-        match self.look_at_toc(layer, source, map) {
-            Ok(true) => tracing::info!(layer = %layer.id, "its TOC was read instead of an index"),
-            Ok(false) => {}
-            Err(error) => {
-                tracing::warn!(layer = %layer.id, error = error_chain(&error), "its TOC is of no use");
-            }
-        }
-    }
-
-    /// `false` if it has none.
-    fn look_at_index(
+    pub(crate) fn candidates<'a>(
         &self,
-        layer: &SourceLayer,
-        source: u32,
-        map: &mut DedupMap,
-    ) -> Result<bool, LookError> {
-        let Some(file) = self.open_source_data(layer, INDEX_KEY)? else { return Ok(false) };
-        Index::open(file)?.find(source, map)?;
-        Ok(true)
-    }
-
-    /// `false` if it has none.
-    fn look_at_toc(
-        &self,
-        layer: &SourceLayer,
-        source: u32,
-        map: &mut DedupMap,
-    ) -> Result<bool, LookError> {
-        let Some(toc) = self.open_source_data(layer, TOC_KEY)? else { return Ok(false) };
-        chunked::read_candidates(BufReader::new(toc), source, map)?;
-        Ok(true)
+        staged: Vec<Staged<'a>>,
+        coming: &[(&LayerId, &Toc)],
+    ) -> Candidates<'a> {
+        let map = DedupMap::new(coming.iter().map(|(_, toc)| *toc).collect());
+        let flights = coming.iter().map(|(id, _)| Flight::new((*id).clone())).collect();
+        let mut found = Candidates { map, layers: Vec::new(), staged, flights };
+        if found.map.wanted().is_empty() {
+            return found;
+        }
+        let mut numbers = 0..u32::MAX;
+        for (layer, number) in self.source_layers(&[INDEX_KEY, TOC_KEY]).into_iter().zip(&mut numbers) {
+            look_at(&layer.id, number, &mut found.map, |key| Ok(self.open_source_data(&layer, key)?));
+            found.layers.push(layer);
+        }
+        for (staged, number) in found.staged.iter().zip(&mut numbers) {
+            look_at(staged.id, number, &mut found.map, |key| staged.open(key));
+        }
+        for ((layer, (_, toc)), number) in (0..).zip(coming).zip(numbers) {
+            found.map.expect(toc, layer, number);
+        }
+        found
     }
 
     /// Opens the files that candidates name.
-    pub(crate) fn sources<'a>(&'a self, candidates: &'a Candidates) -> LayerSources<'a> {
-        LayerSources { store: self, layers: &candidates.layers, last: Mutex::default() }
+    pub(crate) fn sources<'a>(&'a self, candidates: &'a Candidates<'a>) -> LayerSources<'a> {
+        LayerSources { store: self, candidates, last: Mutex::default() }
+    }
+}
+
+impl Staged<'_> {
+    /// Opens what will be big data of the layer.
+    fn open(&self, key: &str) -> Result<Option<File>, LookError> {
+        let name = if key == INDEX_KEY { aside::INDEX } else { aside::TOC };
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match openat(self.layer.aside()?, name, flags, Mode::empty()) {
+            Ok(file) => Ok(Some(file.into())),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(FsError::new("open", name, errno).into()),
+        }
+    }
+}
+
+/// Notes what a layer has by its index, or else by its TOC, which `open` gives.
+fn look_at(
+    layer: &LayerId,
+    source: u32,
+    map: &mut DedupMap,
+    open: impl Fn(&str) -> Result<Option<File>, LookError>,
+) {
+    let by_index = open(INDEX_KEY).and_then(|index| {
+        let Some(index) = index else { return Ok(false) };
+        Index::open(index)?.find(source, map)?;
+        Ok(true)
+    });
+    match by_index {
+        Ok(true) => return,
+        Ok(false) => {}
+        Err(error) => {
+            tracing::warn!(%layer, error = error_chain(&error), "its index is of no use");
+        }
+    }
+    let by_toc = open(TOC_KEY).and_then(|toc| {
+        let Some(toc) = toc else { return Ok(false) };
+        chunked::read_candidates(BufReader::new(toc), source, map)?;
+        Ok(true)
+    });
+    match by_toc {
+        Ok(true) => tracing::info!(%layer, "its TOC was read instead of an index"),
+        Ok(false) => {}
+        Err(error) => {
+            tracing::warn!(%layer, error = error_chain(&error), "its TOC is of no use");
+        }
     }
 }
 
@@ -108,7 +208,7 @@ impl Store {
 #[derive(Debug)]
 pub(crate) struct LayerSources<'a> {
     store: &'a Store,
-    layers: &'a [SourceLayer],
+    candidates: &'a Candidates<'a>,
     /// The tree that was opened last: neighbours in a layer mostly come from one other layer.
     last: Mutex<Option<(u32, Arc<OwnedFd>)>>,
 }
@@ -121,9 +221,16 @@ impl LayerSources<'_> {
         {
             return Ok(diff.clone());
         }
-        let layer = usize::try_from(source).ok().and_then(|number| self.layers.get(number));
-        let layer = layer.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
-        let diff = Arc::new(self.store.open_source_tree(layer).map_err(|error| error.source)?);
+        let diff = match self.candidates.place(source) {
+            None => return Err(io::ErrorKind::NotFound.into()),
+            Some(Place::Store(layer)) => {
+                Arc::new(self.store.open_source_tree(layer).map_err(|error| error.source)?)
+            }
+            Some(Place::Staged(staged)) => {
+                Arc::new(staged.layer.tree().map_err(|error| error.source)?)
+            }
+            Some(Place::Flight(flight)) => flight.wait()?,
+        };
         *last = Some((source, diff.clone()));
         Ok(diff)
     }

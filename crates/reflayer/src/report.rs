@@ -35,7 +35,8 @@ pub struct LayerReport {
     pub layer_id: LayerId,
     /// The way it took.
     pub path: LayerWay,
-    /// Why it took that way; empty where nothing needs saying.
+    /// Why it took that way, or how its missing bytes were asked for; empty where
+    /// nothing needs saying.
     pub reason: String,
     /// Requests sent for its blob.
     pub requests: u64,
@@ -67,7 +68,7 @@ pub struct ByteCounts {
     pub fetched: u64,
     /// In files that the store already had.
     pub reused_files: u64,
-    /// In chunks that the store already had.
+    /// In chunks that the store already had, or that the layer itself has at another place.
     pub reused_chunks: u64,
     /// Whose extents are shared with an older file.
     pub shared: u64,

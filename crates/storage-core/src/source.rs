@@ -21,6 +21,12 @@ pub trait RangeSource: Send + Sync {
     /// What is known of the way to it, from what was measured so far.
     fn link(&self) -> Link;
 
+    /// The same, for a caller who is about to ask for many ranges: what can't be known
+    /// without asking is found out first, by a few bytes.
+    fn link_for_many(&self) -> Link {
+        self.link()
+    }
+
     /// What was received so far, over all calls.
     fn usage(&self) -> Usage;
 
@@ -79,13 +85,52 @@ pub struct SourceError {
     pub source: Box<dyn Error + Send + Sync>,
 }
 
+/// Gives pieces as they arrive.
+pub trait Arriving: Iterator<Item = Result<Piece, SourceError>> + Send {
+    /// Whether the next call of `next` will return at once.
+    fn is_ready(&mut self) -> bool;
+}
+
 /// The answer to [`RangeSource::fetch`]: pieces until all ranges are covered, or an error.
-pub struct Pieces(Box<dyn Iterator<Item = Result<Piece, SourceError>> + Send>);
+pub struct Pieces(Box<dyn Arriving>);
 
 impl Pieces {
-    /// Wraps whatever makes the pieces.
-    pub fn new(pieces: impl Iterator<Item = Result<Piece, SourceError>> + Send + 'static) -> Self {
+    /// Wraps an iterator that never waits for long.
+    pub fn new(
+        pieces: impl Iterator<Item = Result<Piece, SourceError>> + Send + 'static,
+    ) -> Self {
+        Self(Box::new(AtHand(pieces)))
+    }
+
+    /// Wraps what may have to wait for a piece.
+    pub fn arriving(pieces: impl Arriving + 'static) -> Self {
         Self(Box::new(pieces))
+    }
+
+    /// No pieces at all.
+    pub fn none() -> Self {
+        Self::new(std::iter::empty())
+    }
+
+    /// Whether the next piece, or the end, is here: `next` will not wait for it.
+    pub fn is_ready(&mut self) -> bool {
+        self.0.is_ready()
+    }
+}
+
+struct AtHand<I>(I);
+
+impl<I: Iterator> Iterator for AtHand<I> {
+    type Item = I::Item;
+
+    fn next(&mut self) -> Option<I::Item> {
+        self.0.next()
+    }
+}
+
+impl<I: Iterator<Item = Result<Piece, SourceError>> + Send> Arriving for AtHand<I> {
+    fn is_ready(&mut self) -> bool {
+        true
     }
 }
 

@@ -14,11 +14,13 @@ pub(super) struct WholeDecoder {
     output: Vec<u8>,
 }
 
-impl WholeDecoder {
-    pub(super) fn new() -> Self {
+impl Default for WholeDecoder {
+    fn default() -> Self {
         Self { context: DCtx::create(), output: Vec::new() }
     }
+}
 
+impl WholeDecoder {
     /// All that `frames` hold, which should be `size` bytes; more than a little
     /// over that is an error of the decoder.
     pub(super) fn decode(&mut self, frames: &[u8], size: usize) -> io::Result<&[u8]> {

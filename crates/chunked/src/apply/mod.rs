@@ -1,21 +1,20 @@
 //! What came from the network, to its place.
 
+mod arrivals;
+mod contents;
 mod decode;
-mod files;
-mod outputs;
-mod work;
 
 use std::io;
 use std::ops::Range;
 
-use storage_core::{FsError, LayerPath, Pieces, SourceError, VerifyError};
+use storage_core::{FsError, LayerPath, RangeSource, SourceError, VerifyError};
 use tree::{TreeError, TreeReport};
 
-use crate::assemble::AssembleError;
-use crate::{LayerBytes, PinnedPlan, Prover};
+use crate::making::Making;
+use crate::plan::ranges::ranges_from;
+use crate::{Choice, LayerBytes, PinnedPlan};
 
-use files::Files;
-use work::Work;
+pub(crate) use arrivals::Arrivals;
 
 /// A layer's tree that is whole, and still to be proved.
 #[derive(Debug)]
@@ -25,9 +24,11 @@ pub struct Applied {
     pub(crate) gid_set: Vec<u32>,
     pub(crate) report: LayerBytes,
     pub(crate) tree: TreeReport,
+    pub(crate) choices: Vec<Choice>,
 }
 
-/// Content that could not be had, or is not what was promised.
+/// A layer's tree that could not be made, or content that could not be had or is not
+/// what was promised. No local file is ever the reason.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ApplyError {
@@ -82,34 +83,29 @@ impl ApplyError {
     }
 }
 
-impl From<AssembleError> for ApplyError {
-    fn from(error: AssembleError) -> Self {
-        match error {
-            AssembleError::Fs(error) => Self::Fs(error),
-            AssembleError::Content { path, source } => Self::Content { path, source },
-        }
-    }
-}
-
 impl PinnedPlan<'_, '_> {
-    /// Puts what was fetched into its place, and finishes the tree.
+    /// Waits for what was asked for, puts it into its place, and finishes the tree.
     ///
-    /// `pieces` are those of the ranges that [`PinnedPlan::missing`] gave. Every
-    /// chunk is decoded and verified as it comes, and every file when it is
-    /// whole; `prover` hears of it then.
+    /// Every chunk is decoded and verified as it comes, and every file when it is
+    /// whole; the prover hears of it then. What candidates turned out not to give is
+    /// fetched from `blob` as well.
     ///
     /// # Errors
     ///
     /// If bytes are missing or wrong, or the tree can't be written.
-    pub fn apply(self, pieces: Pieces, prover: &Prover) -> Result<Applied, ApplyError> {
-        let Self { toc, mut tree, scratch, parts, links, ranges, report } = self;
-        let ranges = ranges.into_inner().map(|chosen| chosen.ranges).unwrap_or_default();
-        let files = Files::new(toc, &parts, &mut tree, prover, report);
-        let report = Work::new(&parts, &ranges, files, scratch).take_all(pieces)?;
+    pub fn apply(self, blob: &dyn RangeSource) -> Result<Applied, ApplyError> {
+        let Self { mut making, scratch, mut asked, late, links, mut choices } = self;
+        asked.take_all(&mut making)?;
+        if !late.parts.is_empty() {
+            let ranges = ranges_from(blob, &late.parts);
+            choices.push(ranges.choice);
+            Arrivals::ask(blob, late, ranges, scratch).take_all(&mut making)?;
+        }
+        let Making { toc, mut tree, report, .. } = making;
         for link in links {
             tree.make(&toc.entry(link))?;
         }
         let tree = tree.finish()?;
-        Ok(Applied { uid_set: toc.uid_set(), gid_set: toc.gid_set(), report, tree })
+        Ok(Applied { uid_set: toc.uid_set(), gid_set: toc.gid_set(), report, tree, choices })
     }
 }

@@ -6,6 +6,7 @@
 //!                      └─ Plan asks
 //! ```
 
+mod expected;
 mod index;
 mod map;
 mod names;

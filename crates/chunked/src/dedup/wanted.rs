@@ -23,6 +23,8 @@ struct Row {
     /// The first one that wants it.
     layer: u32,
     repeated: bool,
+    /// Whether more than one layer wants it.
+    across: bool,
 }
 
 impl Wanted {
@@ -54,7 +56,18 @@ impl Wanted {
     /// Whether `digest` is wanted in more than one place: in two files, in a file
     /// twice, in two layers.
     pub fn is_repeated(&self, digest: &ChunkDigest) -> bool {
-        self.find(digest).is_some_and(|number| self.row(number).repeated)
+        self.repeated(digest).is_some()
+    }
+
+    /// Whether layers after the one of that number want what is first wanted by it.
+    pub(crate) fn goes_on_from(&self, layer: u32, digest: &ChunkDigest) -> bool {
+        let row = self.find(digest).map(|number| self.row(number));
+        row.is_some_and(|row| row.across && row.layer == layer)
+    }
+
+    /// The number of `digest`, if it is wanted in more than one place.
+    pub(crate) fn repeated(&self, digest: &ChunkDigest) -> Option<u32> {
+        self.find(digest).filter(|&number| self.row(number).repeated)
     }
 
     /// How many digests are wanted.
@@ -121,8 +134,8 @@ impl Wanted {
     }
 
     fn add(&mut self, digest: ChunkDigest, length: u64) {
-        let digest = *digest.digest().as_bytes();
-        self.rows.push(Row { digest, length, layer: self.layers, repeated: false });
+        let (digest, layer) = (*digest.digest().as_bytes(), self.layers);
+        self.rows.push(Row { digest, length, layer, repeated: false, across: false });
     }
 
     /// Sorts, and makes one row of those with one digest.
@@ -132,6 +145,7 @@ impl Wanted {
         self.rows.dedup_by(|next, row| {
             let same = next.digest == row.digest;
             if same {
+                row.across |= next.across || next.layer != row.layer;
                 row.length = row.length.min(next.length);
                 row.layer = row.layer.min(next.layer);
                 row.repeated = true;

@@ -7,17 +7,14 @@ use std::rc::Rc;
 
 use rustix::fs::fstatvfs;
 use storage_core::{ChunkDigest, Dirs, FsError, FsResultExt, Hasher};
-use tree::{NewFile, TreeWriter};
 
-use super::PinError;
 use super::local::{Local, Locals};
 use super::refused::Refused;
 use super::run::Run;
 use super::scratch::Scratch;
 use super::shared;
-use crate::assemble::Assembly;
-use crate::plan::ranges::Part;
-use crate::{Candidate, Chunk, LayerBytes, Plan, Sources, TocFile};
+use crate::making::Making;
+use crate::{ApplyError, Candidate, Chunk, Plan, Sources, TocFile};
 
 const BUFFER: usize = 128 << 10;
 
@@ -38,10 +35,9 @@ pub(super) struct Chunks<'p> {
 /// A file that is being made of chunks.
 struct Filling<'t> {
     file: TocFile<'t>,
-    target: Option<NewFile>,
     run: Option<Run>,
-    /// Whether a chunk is in the target, for each.
-    pinned: Vec<bool>,
+    /// Chunks that are in the target.
+    pinned: Vec<u32>,
     /// Bytes of the target that were cloned.
     cloned: u64,
 }
@@ -63,73 +59,65 @@ impl<'p> Chunks<'p> {
         self.locals.finish()
     }
 
-    /// Puts what can be had of `file` into its place, and adds what can't to
-    /// `parts`; `true` if that is nothing, so that the file is complete.
-    ///
-    /// The file exists afterwards if any of its chunks is in it.
-    pub(super) fn take(
+    /// Puts what can be had of `file`, which is not to be had in whole, into its place,
+    /// and adds to `late` what was hoped for in vain.
+    pub(super) fn take<'t>(
         &mut self,
-        file: TocFile<'_>,
-        tree: &mut TreeWriter<'_>,
-        parts: &mut Vec<Part>,
-        report: &mut LayerBytes,
-    ) -> Result<bool, PinError> {
-        let count = file.chunk_count();
-        let mut filling = Filling {
-            file,
-            target: None,
-            run: None,
-            pinned: vec![false; count as usize],
-            cloned: 0,
-        };
-        for i in 0..count {
-            if !file.chunk(i).hole {
-                self.take_chunk(i, &mut filling, tree)?;
+        file: TocFile<'t>,
+        making: &mut Making<'t, '_>,
+        late: &mut Vec<(u32, u32)>,
+    ) -> Result<(), ApplyError> {
+        let mut filling = Filling { file, run: None, pinned: Vec::new(), cloned: 0 };
+        let hoped = self.plan.candidates(file).next().is_some();
+        let mut lacking = Vec::new();
+        for i in (0..file.chunk_count()).filter(|&i| !file.chunk(i).hole) {
+            let candidates = self.ranked(i, &filling);
+            // What nobody could have was asked for already.
+            if !hoped && candidates.is_empty() {
+                continue;
+            }
+            if !self.take_chunk(i, &candidates, &mut filling, making, &mut lacking)? {
+                lacking.push(i);
             }
         }
-        self.flush(&mut filling, tree)?;
-        let shared = filling.shared();
-        let whole = filling.is_whole() && complete(&mut filling, tree)?;
-        for (i, chunk) in (0..).zip(file.chunks()) {
-            match () {
-                () if chunk.hole => report.holes += if whole { chunk.size } else { 0 },
-                () if filling.pinned[i as usize] => report.reused_chunks += chunk.size,
-                () => parts.push(Part::of(file, i)),
-            }
-        }
-        if filling.pinned.contains(&true) {
-            report.shared += shared;
-        }
-        Ok(whole)
+        self.flush(&mut filling, making, &mut lacking)?;
+        late.extend(lacking.into_iter().map(|i| (file.number(), i)));
+        filling.settle(making)
     }
 
     /// Tries the candidates of chunk number `i`.
-    fn take_chunk(
+    fn take_chunk<'t>(
         &mut self,
         i: u32,
-        filling: &mut Filling<'_>,
-        tree: &mut TreeWriter<'_>,
-    ) -> Result<(), PinError> {
+        candidates: &[Candidate],
+        filling: &mut Filling<'t>,
+        making: &mut Making<'t, '_>,
+        lacking: &mut Vec<u32>,
+    ) -> Result<bool, ApplyError> {
         let file = filling.file;
-        let Some(digest) = file.chunk_digest(i) else { return Ok(()) };
-        for candidate in self.ranked(i, filling) {
-            let Some(local) = self.locals.open(&candidate)? else { continue };
+        let Some(digest) = file.chunk_digest(i) else { return Ok(false) };
+        for candidate in candidates {
+            let in_flight = self.plan.is_in_flight(candidate);
+            let Some(local) = self.locals.open(candidate, in_flight)? else { continue };
             // It was tried as a whole file already.
             if file.chunk_count() == 1 && local.length == file.size() {
                 continue;
             }
-            let taken = if local.is_clone {
-                self.take_from_clone(i, digest, &candidate, &local, filling, tree)?
+            if local.is_clone {
+                if self.is_right(&local, candidate, digest)? {
+                    self.append(i, candidate.offset, &local, filling, making, lacking)?;
+                    return Ok(true);
+                }
             } else {
-                self.copy(file.chunk(i), digest, &candidate, &local, filling.target(tree)?)?
-            };
-            if taken {
-                filling.pinned[i as usize] = true;
-                return Ok(());
+                let output = making.outputs.get(file, &mut making.tree)?;
+                if self.copy(file, i, digest, candidate, &local, output.target())? {
+                    filling.pinned.push(i);
+                    return Ok(true);
+                }
             }
             tracing::debug!(?candidate, path = %file.path(), "candidate has another content");
         }
-        Ok(())
+        Ok(false)
     }
 
     /// The candidates of a chunk: first what goes on with the run, then what can
@@ -147,56 +135,71 @@ impl<'p> Chunks<'p> {
         candidates
     }
 
-    /// Verifies the chunk in the clone, and notes that it is to come from there.
-    fn take_from_clone(
+    fn is_right(
         &mut self,
-        i: u32,
-        digest: ChunkDigest,
+        clone: &Local,
         candidate: &Candidate,
+        digest: ChunkDigest,
+    ) -> Result<bool, FsError> {
+        self.read(clone, candidate, digest, |_, _| Ok(()))
+    }
+
+    /// Notes that the chunk, which is right, is to come from the clone.
+    fn append<'t>(
+        &self,
+        i: u32,
+        from: u64,
         clone: &Rc<Local>,
-        filling: &mut Filling<'_>,
-        tree: &mut TreeWriter<'_>,
-    ) -> Result<bool, PinError> {
-        if !self.read(clone, candidate, digest, |_, _| Ok(()))? {
-            return Ok(false);
-        }
+        filling: &mut Filling<'t>,
+        making: &mut Making<'t, '_>,
+        lacking: &mut Vec<u32>,
+    ) -> Result<(), ApplyError> {
         let Chunk { file_offset: to, size, .. } = filling.file.chunk(i);
-        let from = candidate.offset;
         match &mut filling.run {
             Some(run) if run.goes_on_with(clone, from, to) => run.push(i, size),
             _ => {
-                self.flush(filling, tree)?;
+                self.flush(filling, making, lacking)?;
                 filling.run = Some(Run::new(clone.clone(), i, from, to, size));
             }
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Copies the chunk to its place; `false` if it turns out to be another one.
     fn copy(
         &mut self,
-        chunk: Chunk,
+        file: TocFile<'_>,
+        i: u32,
         digest: ChunkDigest,
         candidate: &Candidate,
         local: &Local,
-        target: &NewFile,
-    ) -> Result<bool, PinError> {
-        let right = self.read(local, candidate, digest, |at, bytes| {
-            let written = target.write_all_at(bytes, chunk.file_offset + at);
-            written.during("write", target.path().as_path())
-        })?;
-        Ok(right)
+        target: &File,
+    ) -> Result<bool, FsError> {
+        let to = file.chunk(i).file_offset;
+        self.read(local, candidate, digest, |at, bytes| {
+            let written = target.write_all_at(bytes, to + at);
+            written.during("write", file.path().as_path())
+        })
     }
 
     /// Brings the chunks of the run into the target; those of a run for which that
-    /// fails are missing.
-    fn flush(&self, filling: &mut Filling<'_>, tree: &mut TreeWriter<'_>) -> Result<(), PinError> {
+    /// fails are lacking.
+    fn flush<'t>(
+        &self,
+        filling: &mut Filling<'t>,
+        making: &mut Making<'t, '_>,
+        lacking: &mut Vec<u32>,
+    ) -> Result<(), ApplyError> {
         let Some(run) = filling.run.take() else { return Ok(()) };
-        match run.bring(filling.target(tree)?, self.block) {
-            Ok(cloned) => filling.cloned += cloned,
+        let output = making.outputs.get(filling.file, &mut making.tree)?;
+        match run.bring(output.target(), self.block) {
+            Ok(cloned) => {
+                filling.cloned += cloned;
+                filling.pinned.extend(run.chunks);
+            }
             Err(error) => {
                 tracing::debug!(%error, path = %filling.file.path(), "chunks can't be taken");
-                filling.pinned[run.first as usize..=run.last as usize].fill(false);
+                lacking.extend(run.chunks);
             }
         }
         Ok(())
@@ -231,38 +234,18 @@ impl<'p> Chunks<'p> {
     }
 }
 
-impl Filling<'_> {
-    /// The file, created when it is needed first.
-    fn target(&mut self, tree: &mut TreeWriter<'_>) -> Result<&NewFile, PinError> {
-        let target = match self.target.take() {
-            Some(target) => target,
-            None => tree.create(&self.file.entry())?,
-        };
-        Ok(self.target.insert(target))
+impl<'t> Filling<'t> {
+    /// Counts what is in its place, and finishes the file if that is all of it.
+    fn settle(self, making: &mut Making<'t, '_>) -> Result<(), ApplyError> {
+        if self.pinned.is_empty() {
+            return Ok(());
+        }
+        let output = making.outputs.get(self.file, &mut making.tree)?;
+        making.report.shared += shared::of_cloned(output.target(), self.cloned);
+        for i in self.pinned {
+            output.assembly.put(i, false);
+            making.report.reused_chunks += self.file.chunk(i).size;
+        }
+        making.finish_if_whole(self.file, None)
     }
-
-    /// How many of its bytes are shared.
-    fn shared(&self) -> u64 {
-        self.target.as_ref().map_or(0, |target| shared::of_cloned(target, self.cloned))
-    }
-
-    fn is_whole(&self) -> bool {
-        self.pinned.iter().zip(self.file.chunks()).all(|(&pinned, chunk)| pinned || chunk.hole)
-    }
-}
-
-/// Verifies a file of which all chunks are there, and gives it its attributes.
-///
-/// `false` if its content is another: then the TOC contradicts itself, and the
-/// outcome shall not depend on what is at hand, so all of it is fetched.
-fn complete(filling: &mut Filling<'_>, tree: &mut TreeWriter<'_>) -> Result<bool, PinError> {
-    let Some(target) = filling.target.take() else { return Ok(false) };
-    let file: &File = &target;
-    if let Err(error) = Assembly::new(filling.file, &[]).finish(file) {
-        tracing::debug!(%error, "chunks are right, their file is not");
-        filling.pinned.fill(false);
-        return Ok(false);
-    }
-    tree.complete(target, &filling.file.entry())?;
-    Ok(true)
 }

@@ -70,13 +70,19 @@ impl<'p> Locals<'p> {
 
     /// The candidate's file; `None` if it can't be had, for whatever reason.
     ///
+    /// One that is `in_flight` is not cloned if it may be copied.
+    ///
     /// # Errors
     ///
     /// If there can be no room for clones.
-    pub(super) fn open(&mut self, candidate: &Candidate) -> Result<Option<Rc<Local>>, FsError> {
+    pub(super) fn open(
+        &mut self,
+        candidate: &Candidate,
+        in_flight: bool,
+    ) -> Result<Option<Rc<Local>>, FsError> {
         let local = match self.open.iter().position(|local| local.is_of(candidate)) {
             Some(at) => self.open.remove(at).expect("it was found there"),
-            None => match self.open_anew(candidate)? {
+            None => match self.open_anew(candidate, in_flight)? {
                 Some(local) => Rc::new(local),
                 None => return Ok(None),
             },
@@ -91,7 +97,11 @@ impl<'p> Locals<'p> {
         self.scratch.clear()
     }
 
-    fn open_anew(&mut self, candidate: &Candidate) -> Result<Option<Local>, FsError> {
+    fn open_anew(
+        &mut self,
+        candidate: &Candidate,
+        in_flight: bool,
+    ) -> Result<Option<Local>, FsError> {
         let uses = self.uses.get(&candidate.source);
         let known = uses.and_then(|uses| uses.get(&candidate.path)).copied();
         let local = |file, is_clone, length| {
@@ -117,7 +127,12 @@ impl<'p> Locals<'p> {
         if known.is_some() {
             return Ok(Some(local(file, false, length)));
         }
-        let (how, opened) = match self.scratch.clone_of(&file, self.refused)? {
+        let cloned = if in_flight && self.reuse != Reuse::ReflinkOnly {
+            Cloned::Refused
+        } else {
+            self.scratch.clone_of(&file, self.refused)?
+        };
+        let (how, opened) = match cloned {
             Cloned::Yes(number, clone) => {
                 (Use::Clone { number, length }, Some(local(clone, true, length)))
             }

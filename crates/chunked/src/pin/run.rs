@@ -17,15 +17,14 @@ pub(super) struct Run {
     from: u64,
     to: u64,
     length: u64,
-    /// The first and the last of them.
-    pub(super) first: u32,
-    pub(super) last: u32,
+    /// Their numbers.
+    pub(super) chunks: Vec<u32>,
 }
 
 impl Run {
     /// A run of chunk number `chunk`, which is to be at `to` in the target.
     pub(super) fn new(clone: Rc<Local>, chunk: u32, from: u64, to: u64, length: u64) -> Self {
-        Self { clone, from, to, length, first: chunk, last: chunk }
+        Self { clone, from, to, length, chunks: vec![chunk] }
     }
 
     /// Whether what is at `from` in `clone` and is to be at `to` goes on with this run.
@@ -38,7 +37,7 @@ impl Run {
     /// Adds chunk number `chunk`, which goes on with this run.
     pub(super) fn push(&mut self, chunk: u32, length: u64) {
         self.length += length;
-        self.last = chunk;
+        self.chunks.push(chunk);
     }
 
     /// Brings the bytes into `target`: whole blocks of `block` bytes share the

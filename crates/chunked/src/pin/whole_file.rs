@@ -7,20 +7,23 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use reflink::{ReflinkError, reflink};
 use rustix::fs::fstat;
 use storage_core::{Dirs, FsError, FsResultExt, Hasher};
-use tree::{NewFile, TreeWriter};
+use tree::NewFile;
 
-use super::PinError;
 use super::link;
 use super::refused::Refused;
 use super::shared;
-use crate::Prover;
-use crate::{Candidate, LayerBytes, Plan, Reuse, Sources, TocFile};
+use crate::making::Making;
+use crate::{ApplyError, Candidate, Plan, Prover, Reuse, Sources, TocFile};
 
 const BUFFER: usize = 128 << 10;
 
 /// The least that a filesystem leaves out where a file is all zeros; what is longer
 /// is not kept among the metadata.
 const BLOCK: usize = 4096;
+
+/// Least length of a file that is worth being written to the disk at once, so that its
+/// extents can be shared.
+const WORTH_SHARING: u64 = 1 << 20;
 
 /// Takes whole files from local ones, and remembers which filesystems refuse to share.
 pub(super) struct WholeFiles<'p> {
@@ -67,15 +70,14 @@ impl<'p> WholeFiles<'p> {
         Ok(Self { plan, sources, dirs, refused, device, buffer: vec![0; BUFFER] })
     }
 
-    /// Makes `file` from one of its candidates, and tells `prover`; `false` if none
+    /// Makes `file` from one of its candidates, and tells the prover; `false` if none
     /// of them served.
     pub(super) fn take(
         &mut self,
         file: TocFile<'_>,
-        tree: &mut TreeWriter<'_>,
-        report: &mut LayerBytes,
-        prover: &Prover,
-    ) -> Result<bool, PinError> {
+        making: &mut Making<'_, '_>,
+    ) -> Result<bool, ApplyError> {
+        let Making { tree, report, prover, .. } = making;
         let mut target: Option<NewFile> = None;
         for candidate in self.plan.candidates(file) {
             let Some(source) = self.open(&candidate, file) else { continue };
@@ -96,7 +98,8 @@ impl<'p> WholeFiles<'p> {
                 self.tell(prover, file);
                 return Ok(true);
             }
-            if let Ok((taken, seen)) = self.fill(&source, &new, file)? {
+            let early = file.size() < WORTH_SHARING && self.plan.is_in_flight(&candidate);
+            if let Ok((taken, seen)) = self.fill(&source, early, &new, file)? {
                 report.reused_files += file.size();
                 report.shared += match taken {
                     Taken::Copied => 0,
@@ -132,15 +135,20 @@ impl<'p> WholeFiles<'p> {
         }
     }
 
-    /// Brings the source's bytes into `target`, and only then looks at them.
+    /// Brings the source's bytes into `target`, and only then looks at them; copies
+    /// them if it is `early` to share them.
     ///
     /// The outer error is one of the target, the inner one of the source.
     fn fill(
         &mut self,
         source: &Source,
+        early: bool,
         target: &File,
         file: TocFile<'_>,
     ) -> Result<Result<(Taken, Seen), Useless>, FsError> {
+        if early && self.plan.reuse != Reuse::ReflinkOnly {
+            return self.copy(&source.file, target, file);
+        }
         match self.share(source, target) {
             Ok(true) => Ok(self.content_is_right(target, file).map(|seen| (Taken::Shared, seen))),
             Ok(false) if self.plan.reuse == Reuse::ReflinkOnly => Ok(Err(Useless)),

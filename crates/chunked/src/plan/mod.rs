@@ -1,7 +1,9 @@
 //! Where each byte of a layer would come from, before anything is touched.
 
+mod missing;
 pub(crate) mod ranges;
 mod sources;
 
+pub(crate) use missing::Missing;
 pub use ranges::{Choice, Ranges};
 pub use sources::{FromSource, Plan, PlanSummary, Reuse, Sources, Tally};

@@ -5,9 +5,10 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 
-use storage_core::Link;
+use storage_core::{Link, RangeSource};
 
-use super::ranges::{Part, Ranges, ranges_for};
+use super::Missing;
+use super::ranges::{Ranges, ranges_for, ranges_from};
 use crate::{Candidate, DedupMap, Toc, TocFile};
 
 /// Opens local files that a [`DedupMap`] names.
@@ -43,11 +44,12 @@ pub enum Reuse {
 }
 
 /// Where each byte of a layer would come from; pure, nothing was opened.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Plan<'t> {
     pub(crate) toc: &'t Toc,
     pub(crate) map: &'t DedupMap,
     pub(crate) reuse: Reuse,
+    in_flight: Range<u32>,
 }
 
 /// Some files, and their length together.
@@ -89,9 +91,13 @@ pub struct PlanSummary {
     /// Uncompressed bytes of chunks that are taken from local files, for files
     /// that are not taken whole.
     pub reused_chunks: u64,
-    /// Those of the files that need the network, and what they lack: together
-    /// with `reused`, `reused_chunks` and `holes` these are the bytes of `content`.
+    /// Those of the files that need the network, and what they lack: together with
+    /// `reused`, `reused_chunks`, `repeated` and `holes` these are the bytes of `content`.
     pub missing: Tally,
+    /// Uncompressed bytes of missing chunks that the layer has more than once: they
+    /// are fetched for the first place and copied to the others, which are counted
+    /// here and not in `missing`.
+    pub repeated: u64,
     /// Uncompressed bytes of holes in files that are not reused.
     pub holes: u64,
     /// Compressed bytes of all missing chunks, without the gaps between them.
@@ -103,7 +109,18 @@ pub struct PlanSummary {
 impl<'t> Plan<'t> {
     /// A plan to make the layer of `toc`, with what `map` knows.
     pub fn new(toc: &'t Toc, map: &'t DedupMap, reuse: Reuse) -> Self {
-        Self { toc, map, reuse }
+        Self { toc, map, reuse, in_flight: u32::MAX..u32::MAX }
+    }
+
+    /// The same where sources from number `sources.start` on are still being made, as
+    /// this layer is: other layers of one image. The layer takes from those before
+    /// number `sources.end`, and opening one of their files may wait until it is there.
+    ///
+    /// What waits for them comes last, and small files are copied from them: to share
+    /// what is not on the disk yet would force it there.
+    #[must_use]
+    pub fn with_in_flight(self, sources: Range<u32>) -> Self {
+        Self { in_flight: sources, ..self }
     }
 
     /// What the plan amounts to.
@@ -119,9 +136,28 @@ impl<'t> Plan<'t> {
                 summary.reused.add(file);
                 continue;
             }
-            self.sum_up_chunks(file, &mut summary);
+            for (i, chunk) in (0..).zip(file.chunks()) {
+                if chunk.hole {
+                    summary.holes += chunk.size;
+                } else if self.chunk_candidates(file, i).next().is_some() {
+                    summary.reused_chunks += chunk.size;
+                }
+            }
         }
+        let missing = self.missing();
+        for part in &missing.parts {
+            summary.missing.bytes += self.size_of(part.file, part.chunk);
+            summary.compressed += part.end - part.start;
+        }
+        summary.missing.files =
+            missing.parts.chunk_by(|a, b| a.file == b.file).count() as u64;
+        let copies = missing.copies().iter();
+        summary.repeated = copies.map(|copy| self.size_of(copy.file, copy.chunk)).sum();
         summary
+    }
+
+    fn size_of(&self, file: u32, chunk: u32) -> u64 {
+        self.toc.file_number(file).chunk(chunk).size
     }
 
     /// What would come from each source, by its number: whole files, and bytes of
@@ -142,47 +178,54 @@ impl<'t> Plan<'t> {
         sources
     }
 
-    fn sum_up_chunks(&self, file: TocFile<'_>, summary: &mut PlanSummary) {
-        let lacked = summary.missing.bytes;
-        for (i, chunk) in (0..).zip(file.chunks()) {
-            if chunk.hole {
-                summary.holes += chunk.size;
-            } else if self.chunk_candidates(file, i).next().is_some() {
-                summary.reused_chunks += chunk.size;
-            } else {
-                summary.missing.bytes += chunk.size;
-                summary.compressed += chunk.end - chunk.offset;
-            }
-        }
-        summary.missing.files += u64::from(summary.missing.bytes > lacked);
-    }
-
     /// The byte ranges of the blob that would be fetched over `link`, if every
     /// candidate holds.
-    pub fn missing(&self, link: &Link) -> Vec<Range<u64>> {
-        self.ranges(link).ranges
+    pub fn ranges(&self, link: &Link) -> Ranges {
+        ranges_for(&self.missing().parts, link)
     }
 
-    /// The same, with the reason for it.
-    pub fn ranges(&self, link: &Link) -> Ranges {
-        let mut parts = Vec::new();
-        for file in self.toc.files().filter(|&file| self.candidates(file).next().is_none()) {
-            for (i, chunk) in (0..).zip(file.chunks()) {
-                if !chunk.hole && self.chunk_candidates(file, i).next().is_none() {
-                    parts.push(Part::of(file, i));
-                }
-            }
+    /// The same for `blob`, as a pull would ask for them.
+    ///
+    /// Where they are many, this may ask for a few bytes to find out what the blob's
+    /// host can do.
+    pub fn ranges_from(&self, blob: &dyn RangeSource) -> Ranges {
+        ranges_from(blob, &self.missing().parts)
+    }
+
+    /// Chunks that no candidate could give, whatever becomes of them.
+    pub(crate) fn missing(&self) -> Missing {
+        let hopeless = self.toc.files().filter(|&file| self.candidates(file).next().is_none());
+        let chunks = hopeless.flat_map(|file| {
+            let lacks = move |i: &u32| {
+                !file.chunk(*i).hole && self.chunk_candidates(file, *i).next().is_none()
+            };
+            (0..file.chunk_count()).filter(lacks).map(move |i| (file.number(), i))
+        });
+        Missing::of(self.toc, self.map.wanted(), chunks)
+    }
+
+    /// Whether the candidate is in a layer that is being made.
+    pub(crate) fn is_in_flight(&self, candidate: &Candidate) -> bool {
+        candidate.source >= self.in_flight.start
+    }
+
+    /// Whether the likeliest place of the file, or of a chunk of it, is in a layer
+    /// that is being made.
+    pub(crate) fn waits(&self, file: TocFile<'_>) -> bool {
+        if self.in_flight.is_empty() {
+            return false;
         }
-        ranges_for(&parts, link)
+        match self.candidates(file).next() {
+            Some(candidate) => self.is_in_flight(&candidate),
+            None => (0..file.chunk_count()).any(|i| {
+                self.chunk_candidates(file, i).next().is_some_and(|first| self.is_in_flight(&first))
+            }),
+        }
     }
 
     /// Local files that may be equal to `file`.
-    pub(crate) fn candidates(
-        &self,
-        file: TocFile<'_>,
-    ) -> impl Iterator<Item = Candidate> + use<'t> {
-        let places = self.map.whole_files(file.digest(), file.size());
-        places.take(if self.reuse == Reuse::Never { 0 } else { usize::MAX })
+    pub(crate) fn candidates(&self, file: TocFile<'_>) -> impl Iterator<Item = Candidate> {
+        self.usable(self.map.whole_files(file.digest(), file.size()))
     }
 
     /// Places that may have the content of chunk number `i` of `file`.
@@ -190,10 +233,18 @@ impl<'t> Plan<'t> {
         &self,
         file: TocFile<'_>,
         i: u32,
-    ) -> impl Iterator<Item = Candidate> + use<'t> {
-        let digest = file.chunk_digest(i).filter(|_| self.reuse != Reuse::Never);
+    ) -> impl Iterator<Item = Candidate> {
         let (map, size) = (self.map, file.chunk(i).size);
-        digest.into_iter().flat_map(move |digest| map.chunks(digest, size))
+        let digest = file.chunk_digest(i);
+        self.usable(digest.into_iter().flat_map(move |digest| map.chunks(digest, size)))
+    }
+
+    fn usable(
+        &self,
+        candidates: impl Iterator<Item = Candidate>,
+    ) -> impl Iterator<Item = Candidate> {
+        let before = if self.reuse == Reuse::Never { 0 } else { self.in_flight.end };
+        candidates.filter(move |candidate| candidate.source < before)
     }
 }
 
@@ -264,7 +315,7 @@ mod tests {
             parallel: 4,
             ranges_per_request: 1,
         };
-        let ranges = Plan::new(toc, map, Reuse::default()).missing(&link);
+        let ranges = Plan::new(toc, map, Reuse::default()).ranges(&link).ranges;
         ranges.iter().map(|range| range.end - range.start).sum()
     }
 
@@ -316,7 +367,7 @@ mod tests {
             });
             let map = map(&toc, &known);
             let plan = Plan::new(&toc, &map, Reuse::default());
-            let (ranges, sum) = (plan.missing(&link), plan.summary());
+            let (ranges, sum) = (plan.ranges(&link).ranges, plan.summary());
             let given = plan.by_source();
             let sum_of = |of: fn(&FromSource) -> u64| given.values().map(of).sum::<u64>();
             prop_assert_eq!(sum_of(|source| source.files.bytes), sum.reused.bytes);

@@ -6,7 +6,6 @@ use std::io::{self, BufReader};
 use chunked::{
     Candidate, DedupMap, LocalTrees, Plan, Proved, Prover, Reuse, Sources, Wanted, aside,
 };
-use storage_core::RangeSource;
 
 use super::blob::Built;
 use super::{Stage, privileges};
@@ -46,10 +45,9 @@ pub(crate) fn pull_through(
     let options = ::tree::TreeOptions::new(privileges());
     let sources = Through { trees: &trees, open };
     let plan = Plan::new(&toc, &map, reuse);
-    let pinned = plan.pin(&sources, stage.dirs(), options, &prover).unwrap();
+    let pinned = plan.pin(&source, &sources, stage.dirs(), options, &prover).unwrap();
     stage.check_scratch();
-    let pieces = source.fetch(pinned.missing(&source.link()));
-    let applied = pinned.apply(pieces, &prover).unwrap();
+    let applied = pinned.apply(&source).unwrap();
     stage.check_scratch();
     prover.finish(applied).unwrap()
 }

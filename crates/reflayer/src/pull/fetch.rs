@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
-use chunked::{Plan, Prover, Reuse, Scanned, Sources, TocLocation, Wanted};
+use chunked::{Choice, Prover, Reuse, Scanned, Sources, TocLocation};
 use crossbeam::channel::unbounded;
 use overlay_driver::{FilledLayer, StagedLayer};
 use rustix::fs::{Timespec, Timestamps, fstat, futimens};
@@ -18,7 +18,7 @@ use super::publish::{FORMAT_DIRECTORY, FORMAT_FILE};
 use super::pulse::Pulse;
 use super::watch::Watched;
 use crate::Store;
-use crate::candidates::Candidates;
+use crate::candidates::{Candidates, Staged};
 use crate::progress::Progress;
 use crate::report::{ByteCounts, LayerCounts, LayerReport, LayerWay};
 use crate::unpack::{create, unpack, write_index};
@@ -31,9 +31,9 @@ pub(super) struct Prepared {
 }
 
 /// Layers that are prepared, and what the store has for them.
-pub(super) struct Planned {
+pub(super) struct Planned<'a> {
     pub(super) layers: Vec<Prepared>,
-    pub(super) candidates: Candidates,
+    pub(super) candidates: Candidates<'a>,
 }
 
 pub(super) enum Way {
@@ -45,23 +45,27 @@ pub(super) enum Way {
 
 /// A layer whose TOC was read and agrees with the tar-split.
 pub(super) struct TocLayer {
-    staged: StagedLayer,
+    pub(super) staged: StagedLayer,
     pub(super) scanned: Scanned,
     digest: TocDigest,
+    /// Its number among the layers that are planned together and taken by their TOCs.
+    pub(super) number: usize,
 }
 
 impl Store {
-    /// Brings the layers of the given indices; each ends well or with its own error.
+    /// Brings the layers of the given indices, with those that this pull has `staged`
+    /// at hand; each ends well or with its own error.
     pub(super) fn fetch_layers(
         &self,
         source: &dyn ImageSource,
         wanted: &[WantedLayer],
-        indices: &[usize],
+        (indices, staged): (&[usize], Vec<Staged<'_>>),
         options: &PullOptions,
         progress: &Arc<dyn Progress + Send + Sync>,
         pulse: &Pulse,
     ) -> Vec<(usize, Result<FetchedLayer, LayerError>)> {
-        let (planned, failed) = self.plan_layers(source, wanted, indices, options, progress);
+        let batch = (indices, staged);
+        let (planned, failed) = self.plan_layers(source, wanted, batch, options, progress);
         if !failed.is_empty() {
             return failed.into_iter().map(|(index, error)| (index, Err(error))).collect();
         }
@@ -79,14 +83,14 @@ impl Store {
 
     /// Reads the TOCs of layers, and looks up what the store has for them; and the
     /// layers for which that failed.
-    pub(super) fn plan_layers(
+    pub(super) fn plan_layers<'a>(
         &self,
         source: &dyn ImageSource,
         wanted: &[WantedLayer],
-        indices: &[usize],
+        (indices, staged): (&[usize], Vec<Staged<'a>>),
         options: &PullOptions,
         progress: &Arc<dyn Progress + Send + Sync>,
-    ) -> (Planned, Vec<(usize, LayerError)>) {
+    ) -> (Planned<'a>, Vec<(usize, LayerError)>) {
         let threads = options.layers_at_once.max(1);
         let prepared = in_parallel(indices.to_vec(), threads, |index| {
             (index, self.prepare(source, &wanted[index], index, options, progress))
@@ -98,12 +102,14 @@ impl Store {
                 Err(error) => failed.push((index, error)),
             }
         }
-        let tocs = layers.iter().filter_map(|layer| match &layer.way {
-            Way::Toc(layer) => Some(&layer.scanned.toc),
-            Way::Whole(_) => None,
-        });
-        let digests: Wanted = tocs.collect();
-        let candidates = self.candidates(digests);
+        let mut coming = Vec::new();
+        for layer in &mut layers {
+            if let Way::Toc(toc) = &mut layer.way {
+                toc.number = coming.len();
+                coming.push((&wanted[layer.index].id, &toc.scanned.toc));
+            }
+        }
+        let candidates = self.candidates(staged, &coming);
         (Planned { layers, candidates }, failed)
     }
 
@@ -126,7 +132,7 @@ impl Store {
                 match chunked::scan(&*blob, &location, staged.dirs(), &limits) {
                     Ok(scanned) => {
                         let digest = location.toc_digest;
-                        Way::Toc(Box::new(TocLayer { staged, scanned, digest }))
+                        Way::Toc(Box::new(TocLayer { staged, scanned, digest, number: 0 }))
                     }
                     Err(error) if error.is_lie_of_the_toc() => Way::Whole(chain(&error)),
                     Err(error) => return Err(error.into()),
@@ -140,7 +146,7 @@ impl Store {
         &self,
         prepared: Prepared,
         wanted: &WantedLayer,
-        candidates: &Candidates,
+        candidates: &Candidates<'_>,
         options: &PullOptions,
         pulse: &Pulse,
     ) -> Result<FetchedLayer, LayerError> {
@@ -164,22 +170,24 @@ impl Store {
         blob: &dyn RangeSource,
         layer: TocLayer,
         wanted: &WantedLayer,
-        candidates: &Candidates,
+        candidates: &Candidates<'_>,
         sources: &dyn Sources,
         reuse: Reuse,
     ) -> Result<FetchedLayer, LayerError> {
-        let TocLayer { staged, scanned, digest } = layer;
+        let TocLayer { staged, scanned, digest, number } = layer;
+        let landing = candidates.flight(number).landing();
         let dirs = staged.dirs();
         let proof = Prover::start(dirs, wanted.blob.diff_id)?;
-        let plan = Plan::new(&scanned.toc, &candidates.map, reuse);
+        let plan = candidates.plan(&scanned.toc, number, reuse);
         tracing::debug!(layer = %wanted.blob.digest, plan = ?plan.summary(), "planned");
-        let pinned = plan.pin(sources, dirs, TreeOptions::new(self.privileges), &proof)?;
-        let pieces = blob.fetch(pinned.missing(&blob.link()));
-        let applied = pinned.apply(pieces, &proof)?;
+        let options = TreeOptions::new(self.privileges);
+        let applied = plan.pin(blob, sources, dirs, options, &proof)?.apply(blob)?;
+        landing.here(dirs.dest);
         let proved = proof.finish(applied)?;
         let counts = ByteCounts { fetched: blob.usage().bytes, ..proved.report.into() };
+        let reason = reason(&proved.choices);
         let mut report =
-            layer_report(wanted, LayerWay::Partial, String::new(), blob, proved.diff_size, counts);
+            layer_report(wanted, LayerWay::Partial, reason, blob, proved.diff_size, counts);
         report.notes = notes(&proved.tree);
         write_format(staged.dirs().aside)?;
         write_index(staged.dirs().aside, |file| chunked::write_index(&scanned.toc, file))?;
@@ -228,6 +236,15 @@ impl Store {
         };
         let layer = fill(staged, wanted, unpacked.tree.root_entry)?;
         Ok(FetchedLayer { layer, facts, report })
+    }
+}
+
+/// How the missing bytes were asked for.
+fn reason(choices: &[Choice]) -> String {
+    match choices {
+        [] => String::new(),
+        [planned] => planned.to_string(),
+        [planned, late, ..] => format!("{planned}; for local files that failed: {late}"),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use chunked::{PinError, ProveError, ScanError};
+use chunked::{ProveError, ScanError};
 use overlay_driver::FilledLayer;
 use storage_core::{BlobDigest, FsError, LayerId, TocDigest};
 use transport::{Compression, LayerDescriptor, TransportError};
@@ -73,11 +73,9 @@ pub enum LayerError {
     /// Its TOC could not be fetched or kept.
     #[error("read the layer's TOC")]
     Scan(#[from] ScanError),
-    /// The files that the store has could not be put in their places.
-    #[error("reuse local files")]
-    Pin(#[from] PinError),
-    /// What was fetched is not what the TOC promised, or could not be written.
-    #[error("fetch missing files")]
+    /// Its files could not be put in their places, or what was fetched is not what the
+    /// TOC promised.
+    #[error("make the layer's files")]
     Apply(#[from] chunked::ApplyError),
     /// The layer is not the one that the image's config names.
     #[error("prove the layer")]
@@ -96,7 +94,6 @@ impl LayerError {
     pub(crate) fn is_lie_of_the_toc(&self) -> bool {
         match self {
             Self::Scan(error) => error.is_lie_of_the_toc(),
-            Self::Pin(error) => error.is_lie_of_the_toc(),
             Self::Apply(error) => error.is_lie_of_the_toc(),
             Self::Prove(error) => error.is_lie_of_the_toc(),
             _ => false,

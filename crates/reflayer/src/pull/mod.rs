@@ -3,6 +3,7 @@
 mod blob_lock;
 mod claim;
 mod fetch;
+mod flight;
 mod layer;
 mod mark;
 mod plan;
@@ -24,6 +25,7 @@ use crate::progress::Progress;
 use crate::report::{ByteCounts, LayerCounts, LayerReport, LayerWay, PullReport};
 
 pub(crate) use blob_lock::remove_dead_blob_locks;
+pub(crate) use flight::Flight;
 pub use layer::LayerError;
 pub(crate) use layer::chain as error_chain;
 pub(crate) use mark::{PullMark, pull_is_alive, pull_of};
@@ -152,6 +154,7 @@ impl Store {
                 progress.done(index, LayerWay::Present);
             }
             for batch in absent.chunks(LAYERS_STAGED) {
+                let batch = (batch, publication.staged());
                 let fetched = self.fetch_layers(source, &wanted, batch, options, progress, &pulse);
                 let failure =
                     self.take_fetched(&wanted, fetched, &mut publication, &mut reports)?;

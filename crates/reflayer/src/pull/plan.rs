@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use chunked::Plan;
+use overlay_driver::FilledLayer;
 use serde::Serialize;
 use storage_core::{BlobDigest, DiffId, LayerId};
 use transport::{ImageSource, Reference};
 
-use super::fetch::{Planned, Way};
+use super::fetch::{Planned, Prepared, Way};
 use super::layer::WantedLayer;
 use super::{LAYERS_STAGED, PullError, PullOptions};
 use crate::Store;
-use crate::candidates::Candidates;
+use crate::candidates::{Candidates, Staged};
 use crate::progress::Progress;
 use crate::report::LayerWay;
 
@@ -84,7 +85,7 @@ pub struct PlannedBytes {
     pub metadata: u64,
     /// In files that the store has; uncompressed, as all that follow.
     pub reused_files: u64,
-    /// In chunks that the store has.
+    /// In chunks that the store has, or that the layer itself has at another place.
     pub reused_chunks: u64,
     /// In holes, which need no disk.
     pub holes: u64,
@@ -125,13 +126,24 @@ impl Store {
         let absent = self.not_in_store(&wanted)?;
         let mut layers: Vec<LayerPlan> = wanted.iter().map(present_layer).collect();
         let quiet: Arc<dyn Progress + Send + Sync> = Arc::new(());
+        // Later layers may take from earlier ones, which by then would be whole.
+        let mut earlier: Vec<(usize, FilledLayer)> = Vec::new();
         for batch in absent.chunks(LAYERS_STAGED) {
+            let staged = earlier.iter();
+            let staged = staged.map(|(index, layer)| Staged { id: &wanted[*index].id, layer });
+            let batch = (batch, staged.collect());
             let (planned, failed) = self.plan_layers(source, &wanted, batch, options, &quiet);
             if let Some((index, source)) = failed.into_iter().next() {
                 let digest = wanted[index].blob.digest;
                 return Err(PullError::Layer { digest, source: Box::new(source) });
             }
             describe(&planned, options, &mut layers);
+            let prepared = planned.layers;
+            for Prepared { index, way, .. } in prepared {
+                if let Way::Toc(toc) = way {
+                    earlier.push((index, toc.staged.finish()?));
+                }
+            }
         }
         let mut bytes = PlannedBytes::default();
         for layer in &layers {
@@ -159,7 +171,7 @@ fn present_layer(wanted: &WantedLayer) -> LayerPlan {
 }
 
 /// Says of each planned layer what would be done.
-fn describe(planned: &Planned, options: &PullOptions, layers: &mut [LayerPlan]) {
+fn describe(planned: &Planned<'_>, options: &PullOptions, layers: &mut [LayerPlan]) {
     for prepared in &planned.layers {
         let layer = &mut layers[prepared.index];
         match &prepared.way {
@@ -171,8 +183,8 @@ fn describe(planned: &Planned, options: &PullOptions, layers: &mut [LayerPlan]) 
                 layer.bytes.to_fetch = layer.bytes.blob + layer.bytes.metadata;
             }
             Way::Toc(toc) => {
-                let plan = Plan::new(&toc.scanned.toc, &planned.candidates.map, options.reuse);
-                let (summary, ranges) = (plan.summary(), plan.ranges(&prepared.blob.link()));
+                let plan = planned.candidates.plan(&toc.scanned.toc, toc.number, options.reuse);
+                let (summary, ranges) = (plan.summary(), plan.ranges_from(&*prepared.blob));
                 let missing: u64 = ranges.ranges.iter().map(|range| range.end - range.start).sum();
                 layer.path = LayerWay::Partial;
                 layer.reason = ranges.choice.to_string();
@@ -183,7 +195,7 @@ fn describe(planned: &Planned, options: &PullOptions, layers: &mut [LayerPlan]) 
                     to_fetch: summary.received + missing,
                     metadata: summary.received,
                     reused_files: summary.reused.bytes,
-                    reused_chunks: summary.reused_chunks,
+                    reused_chunks: summary.reused_chunks + summary.repeated,
                     holes: summary.holes,
                     missing: summary.missing.bytes,
                 };
@@ -193,7 +205,7 @@ fn describe(planned: &Planned, options: &PullOptions, layers: &mut [LayerPlan]) 
     }
 }
 
-fn shares(plan: &Plan<'_>, candidates: &Candidates) -> Vec<LayerShare> {
+fn shares(plan: &Plan<'_>, candidates: &Candidates<'_>) -> Vec<LayerShare> {
     let sources = plan.by_source().into_iter();
     let share = |(source, given): (u32, chunked::FromSource)| {
         let layer_id = candidates.layer(source)?.clone();

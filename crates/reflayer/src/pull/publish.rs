@@ -21,6 +21,7 @@ use transport::{Compression, ResolvedImage};
 use super::layer::{LayerFacts, Origin, WantedLayer};
 use super::mark::PullMark;
 use crate::Store;
+use crate::candidates::Staged;
 use crate::gc::remove_orphaned_images;
 use crate::image_record;
 
@@ -92,6 +93,13 @@ impl<'a> Publication<'a> {
 
     pub(super) fn has(&self, index: usize) -> bool {
         self.sealed.contains_key(&index)
+    }
+
+    /// The layers that are whole, base first.
+    pub(super) fn staged(&self) -> Vec<Staged<'_>> {
+        let id = |index: usize| &self.wanted[index].id;
+        let sealed = self.sealed.iter();
+        sealed.map(|(index, (layer, _))| Staged { id: id(*index), layer }).collect()
     }
 
     pub(super) fn durability(&self) -> Durability {

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use storage_core::{Link, Pieces, RangeSource, Usage};
+use storage_core::{Arriving, Link, Piece, Pieces, RangeSource, SourceError, Usage};
 
 use crate::progress::Progress;
 
@@ -36,6 +36,10 @@ impl RangeSource for Watched {
         self.inner.link()
     }
 
+    fn link_for_many(&self) -> Link {
+        self.inner.link_for_many()
+    }
+
     fn usage(&self) -> Usage {
         self.inner.usage()
     }
@@ -45,12 +49,35 @@ impl RangeSource for Watched {
         self.asked.fetch_add(length, Ordering::Relaxed);
         let (progress, index) = (self.progress.clone(), self.index);
         let (seen, asked) = (self.seen.clone(), self.asked.clone());
-        Pieces::new(self.inner.fetch(ranges).inspect(move |piece| {
-            if let Ok(piece) = piece {
-                let length = piece.bytes.len() as u64;
-                let bytes = seen.fetch_add(length, Ordering::Relaxed) + length;
-                progress.fetched(index, bytes, asked.load(Ordering::Relaxed));
-            }
-        }))
+        let pieces = self.inner.fetch(ranges);
+        Pieces::arriving(WatchedPieces { pieces, progress, index, seen, asked })
+    }
+}
+
+struct WatchedPieces {
+    pieces: Pieces,
+    progress: Arc<dyn Progress + Send + Sync>,
+    index: usize,
+    seen: Arc<AtomicU64>,
+    asked: Arc<AtomicU64>,
+}
+
+impl Iterator for WatchedPieces {
+    type Item = Result<Piece, SourceError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let piece = self.pieces.next()?;
+        if let Ok(piece) = &piece {
+            let length = piece.bytes.len() as u64;
+            let bytes = self.seen.fetch_add(length, Ordering::Relaxed) + length;
+            self.progress.fetched(self.index, bytes, self.asked.load(Ordering::Relaxed));
+        }
+        Some(piece)
+    }
+}
+
+impl Arriving for WatchedPieces {
+    fn is_ready(&mut self) -> bool {
+        self.pieces.is_ready()
     }
 }

@@ -13,7 +13,7 @@ use super::http::Counters;
 use super::net::Net;
 use super::places::Places;
 use super::redirect::same_origin;
-use super::{fetch, pieces};
+use super::{fetch, pieces, queue};
 use crate::Retry;
 
 /// What the tasks that fetch a blob share.
@@ -102,6 +102,10 @@ impl Blob {
     }
 }
 
+/// Bytes from one range to the next, when it is only tried whether several can be had
+/// at once: no server would merge them.
+const TRIAL_GAP: u64 = 1000;
+
 /// The handle on a blob that users hold.
 #[derive(Debug)]
 pub(super) struct RegistryBlob {
@@ -125,12 +129,23 @@ impl RangeSource for RegistryBlob {
         self.blob.places.link(self.blob.size)
     }
 
+    fn link_for_many(&self) -> Link {
+        // The first one alone, where not even that was tried.
+        let end = TRIAL_GAP * (queue::TRIAL as u64 + 1);
+        if self.blob.size >= end {
+            let bytes = (0..end).step_by(TRIAL_GAP as usize).map(|at| at..at + 1).collect();
+            // A failure will come again, where it can be told.
+            self.blob.places.try_several(|| self.fetch(bytes).for_each(drop));
+        }
+        self.link()
+    }
+
     fn usage(&self) -> Usage {
         self.blob.counters.usage()
     }
 
     fn fetch(&self, ranges: Vec<Range<u64>>) -> Pieces {
         let blob = self.blob.clone();
-        Pieces::new(pieces::start(&self.net, |out| fetch::run(blob, ranges, out)))
+        Pieces::arriving(pieces::start(&self.net, |out| fetch::run(blob, ranges, out)))
     }
 }

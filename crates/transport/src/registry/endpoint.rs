@@ -1,6 +1,6 @@
 //! One place that holds an image.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Response, StatusCode, Url};
@@ -31,6 +31,8 @@ pub(super) struct Endpoint {
     ranges: watch::Sender<Ranges>,
     /// Whether one request may ask for several ranges.
     pub(super) several: Proof,
+    /// Held by who finds that out ahead of a plan.
+    pub(super) trial: Mutex<()>,
 }
 
 /// What a registry has shown of its way with ranges.
@@ -64,6 +66,7 @@ impl Endpoint {
             meter: Meter::default(),
             ranges: watch::Sender::new(Ranges::Unknown),
             several: Proof::default(),
+            trial: Mutex::default(),
         })
     }
 

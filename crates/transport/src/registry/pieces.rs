@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc;
 
 use bytes::Bytes;
-use storage_core::{Piece, SourceError};
+use storage_core::{Arriving, Piece, SourceError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
 
@@ -58,6 +58,8 @@ pub(super) struct Permit(OwnedSemaphorePermit);
 pub(super) struct Inlet {
     receiver: mpsc::Receiver<Message>,
     task: AbortHandle,
+    /// What was received and not yet asked for.
+    next: Option<Message>,
     ended: bool,
     /// Keeps the threads alive on which the task runs.
     _net: Arc<Net>,
@@ -71,7 +73,7 @@ where
     let (sender, receiver) = mpsc::channel();
     let room = Arc::new(Semaphore::new(ROOM));
     let task = net.spawn(task(Outlet { sender, room }));
-    Inlet { receiver, task, ended: false, _net: net.clone() }
+    Inlet { receiver, task, next: None, ended: false, _net: net.clone() }
 }
 
 impl Iterator for Inlet {
@@ -81,7 +83,7 @@ impl Iterator for Inlet {
         if self.ended {
             return None;
         }
-        match self.receiver.recv() {
+        match self.next.take().map_or_else(|| self.receiver.recv(), Ok) {
             Ok(Message::Piece(piece, permit)) => {
                 drop(permit);
                 return Some(Ok(piece));
@@ -98,6 +100,20 @@ impl Iterator for Inlet {
             }
         }
         None
+    }
+}
+
+impl Arriving for Inlet {
+    fn is_ready(&mut self) -> bool {
+        if self.next.is_none() && !self.ended {
+            match self.receiver.try_recv() {
+                Ok(message) => self.next = Some(message),
+                Err(mpsc::TryRecvError::Empty) => return false,
+                // The next one says so.
+                Err(mpsc::TryRecvError::Disconnected) => {}
+            }
+        }
+        true
     }
 }
 

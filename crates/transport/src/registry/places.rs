@@ -1,6 +1,6 @@
 //! The places of an image, and which of them has shown that it holds it.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -58,6 +58,17 @@ impl Places {
         let mut endpoints = self.endpoints.clone();
         endpoints[..=preferred].rotate_right(1);
         endpoints
+    }
+
+    /// Calls `trial`, which should ask for several ranges, unless it is known already
+    /// what such a request leads to. Whoever else wants to know waits meanwhile.
+    pub(super) fn try_several(&self, trial: impl FnOnce()) {
+        let endpoint = &self.endpoints[self.preferred.load(Ordering::Relaxed)];
+        // Nothing is behind the lock that a panic could have broken.
+        let _turn = endpoint.trial.lock().unwrap_or_else(PoisonError::into_inner);
+        if endpoint.ranges() != Ranges::Ignored && endpoint.several.is_unknown() {
+            trial();
+        }
     }
 
     /// The link to a blob of this size.

@@ -27,6 +27,11 @@ impl Proof {
         matches!(*self.state(), State::Proved { .. })
     }
 
+    /// Whether nothing was shown yet.
+    pub(super) fn is_unknown(&self) -> bool {
+        *self.state() == State::Unknown
+    }
+
     /// Permission to ask for several ranges: for all where that is proved, for one at a
     /// time where it is unknown.
     pub(super) fn ask(&self) -> Option<Asking<'_>> {
@@ -107,7 +112,9 @@ mod tests {
     #[test]
     fn one_request_finds_out_and_one_that_was_dropped_has_not() {
         let proof = Proof::default();
+        assert!(proof.is_unknown());
         let first = proof.ask().unwrap();
+        assert!(!proof.is_unknown());
         assert!(first.is_first() && proof.ask().is_none() && !proof.is_proved());
         drop(first);
         proof.ask().unwrap().right();

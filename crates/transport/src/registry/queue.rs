@@ -20,7 +20,7 @@ const HEAVY: u64 = 2 << 20;
 const WORTH: usize = 16;
 
 /// Fewest ranges with which it is tried whether a registry gives several at once.
-const TRIAL: usize = 4;
+pub(super) const TRIAL: usize = 4;
 
 /// Least bytes between two ranges of a request. Servers may merge what is so close that
 /// a header between them would be longer.

@@ -27,7 +27,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use storage_core::Link;
+use storage_core::{Link, RangeSource};
 
 use crate::{Chunk, TocFile};
 
@@ -44,6 +44,9 @@ const FASTEST: f64 = 25e6;
 /// Of how many bytes one may be wasted. A byte may count for two overlapping
 /// stretches, so that the waste is at most twice this part in all.
 const PER_WASTED: i128 = 24;
+
+/// Requests that are worth another one, if it may make them fewer.
+const MANY: usize = 8;
 
 /// A chunk to be fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,6 +143,17 @@ pub(crate) fn ranges_for(parts: &[Part], link: &Link) -> Ranges {
         n => Choice::Bridged { ranges: n, requests, gaps },
     };
     Ranges { ranges, choice }
+}
+
+/// Ranges of `blob` that cover all parts, which are ascending.
+///
+/// Where they are many, it is found out first what the blob's host can do.
+pub(crate) fn ranges_from(blob: &dyn RangeSource, parts: &[Part]) -> Ranges {
+    let ranges = ranges_for(parts, &blob.link());
+    match ranges.choice {
+        Choice::Exact { requests, .. } if requests < MANY => ranges,
+        _ => ranges_for(parts, &blob.link_for_many()),
+    }
 }
 
 fn cheapest(parts: &[Part], cost: &Cost) -> Vec<Range<u64>> {

@@ -95,6 +95,25 @@ fn where_several_ranges_are_answered_rightly_few_requests_are_made() {
 }
 
 #[test]
+fn who_is_about_to_ask_for_many_learns_what_the_registry_can_by_one_request() {
+    let image = Image::new(SIZE);
+    let (able, merging) = (
+        serve(&image, |request, blob| right(blob, request)),
+        serve(&image, |_, blob| Answer::new(200, blob.to_vec())),
+    );
+    for (server, can) in [(able, true), (merging, false)] {
+        let source = blob(&server, &image, &one_worker());
+        expect(&image, &*source, &forty()[..1]);
+        assert_eq!(source.link_for_many().ranges_per_request > 1, can);
+        let several = asked(&server).iter().filter(|ranges| ranges.len() > 1).count();
+        assert_eq!(several, 1, "{:?}", asked(&server));
+        let requests = asked(&server).len();
+        assert_eq!(source.link_for_many().ranges_per_request > 1, can);
+        assert_eq!(asked(&server).len(), requests, "what is known is not asked again");
+    }
+}
+
+#[test]
 fn several_workers_share_what_one_request_could_ask_for() {
     let image = Image::new(SIZE);
     let server = serve(&image, |request, blob| right(blob, request));

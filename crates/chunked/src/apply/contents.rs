@@ -1,28 +1,24 @@
-//! Chunks to files.
+//! Frames to chunks, and chunks to all their places.
 
 use std::io;
 use std::os::unix::fs::FileExt;
 
 use storage_core::{Digest, FsError, FsResultExt, Hasher, VerifyError};
-use tree::TreeWriter;
 
 use super::ApplyError;
 use super::decode::{StreamDecoder, WholeDecoder};
-use super::outputs::Outputs;
+use crate::making::Making;
+use crate::plan::Missing;
 use crate::plan::ranges::Part;
-use crate::{Chunk, LayerBytes, Prover, Toc, TocFile};
+use crate::{Chunk, TocFile};
 
 /// Longest chunk, compressed and not, that is held in memory and decoded in one go.
 const COMPRESSED: u64 = 1 << 20;
 const DECODED: u64 = 4 << 20;
 
 /// Decodes chunks, verifies them, and writes them to their files.
-pub(super) struct Files<'a, 't: 'a, 'd> {
-    toc: &'t Toc,
-    tree: &'a mut TreeWriter<'d>,
-    prover: &'a Prover,
-    report: LayerBytes,
-    outputs: Outputs<'a>,
+#[derive(Default)]
+pub(super) struct Contents {
     whole: WholeDecoder,
     /// Only one large chunk is decoded at a time, since its window may be large.
     streaming: Option<Streaming>,
@@ -36,7 +32,8 @@ struct Streaming {
     decoder: StreamDecoder,
     decoded: u64,
     hasher: Option<Hasher>,
-    in_order: bool,
+    /// Whether its file hashes it as it comes.
+    next: bool,
 }
 
 /// Why a decoded byte could not be taken.
@@ -52,73 +49,47 @@ impl From<io::Error> for Refusal {
     }
 }
 
-impl<'a, 't: 'a, 'd> Files<'a, 't, 'd> {
-    pub(super) fn new(
-        toc: &'t Toc,
-        parts: &'a [Part],
-        tree: &'a mut TreeWriter<'d>,
-        prover: &'a Prover,
-        report: LayerBytes,
-    ) -> Self {
-        let (outputs, whole) = (Outputs::new(toc, parts), WholeDecoder::new());
-        Self { toc, tree, prover, report, outputs, whole, streaming: None, idle: None }
-    }
+/// Whether a chunk is decoded as it comes, rather than in one go.
+pub(super) fn is_streamed(chunk: Chunk, part: &Part) -> bool {
+    part.end - part.start > COMPRESSED || chunk.size > DECODED
+}
 
-    pub(super) fn fetched(&mut self, bytes: u64) {
-        self.report.fetched += bytes;
-    }
-
-    pub(super) fn finish(self) -> LayerBytes {
-        self.report
-    }
-
-    pub(super) fn chunk(&self, part: &Part) -> Chunk {
-        self.toc.file_number(part.file).chunk(part.chunk)
-    }
-
-    /// Whether a chunk is decoded as it comes, rather than in one go.
-    pub(super) fn streams(chunk: Chunk, part: &Part) -> bool {
-        part.end - part.start > COMPRESSED || chunk.size > DECODED
-    }
-
+impl Contents {
     /// Whether nobody has the stream decoder.
     pub(super) fn is_free(&self) -> bool {
         self.streaming.is_none()
     }
 
-    /// Whether bytes of `part`, which come in `lane`, can be taken now.
-    pub(super) fn is_free_for(&self, part: &Part, lane: usize) -> bool {
+    /// Whether bytes of a chunk, which come in `lane`, can be taken now.
+    pub(super) fn is_free_for(&self, chunk: Chunk, part: &Part, lane: usize) -> bool {
         match &self.streaming {
-            Some(other) if other.lane != lane => !Self::streams(self.chunk(part), part),
+            Some(other) if other.lane != lane => !is_streamed(chunk, part),
             _ => true,
         }
     }
 
-    /// Takes a chunk that is here in whole.
-    pub(super) fn write_whole(&mut self, part: &Part, frames: &[u8]) -> Result<(), ApplyError> {
-        let file = self.toc.file_number(part.file);
+    /// Takes the missing chunk of that number, which is here in whole.
+    pub(super) fn write_whole(
+        &mut self,
+        number: usize,
+        missing: &Missing,
+        frames: &[u8],
+        making: &mut Making<'_, '_>,
+    ) -> Result<(), ApplyError> {
+        let part = &missing.parts[number];
+        let file = making.toc.file_number(part.file);
         let chunk = file.chunk(part.chunk);
         let size = usize::try_from(chunk.size).unwrap_or(usize::MAX);
-        let Self { whole, outputs, tree, prover, report, .. } = self;
-        let bytes = whole.decode(frames, size).map_err(|e| decode_error(file, part, e))?;
+        let bytes = self.whole.decode(frames, size).map_err(|e| decode_error(file, part, e))?;
         check_length(file, chunk.size, bytes.len() as u64)?;
         if let Some(expected) = chunk.digest {
             check_digest(file, *expected.digest(), Digest::of(bytes))?;
         }
-        let output = outputs.get(part.file, tree)?;
-        let path = file.path();
-        output.target().write_all_at(bytes, chunk.file_offset).during("write", path.as_path())?;
-        if output.begins(part.chunk)? {
-            output.assembly.hash(bytes);
-            output.assembly.ended();
-        }
-        report.written += chunk.size;
-        if outputs.chunk_done(part.file, tree)? {
-            report.holes += holes(file);
-            match file.chunk_count() {
-                1 => prover.done_with(part.file, bytes),
-                _ => prover.done(part.file),
-            }
+        making.write(part.file, part.chunk, bytes)?;
+        making.report.written += chunk.size;
+        for copy in missing.copies_of(number) {
+            making.write(copy.file, copy.chunk, bytes)?;
+            making.report.reused_chunks += chunk.size;
         }
         Ok(())
     }
@@ -127,15 +98,16 @@ impl<'a, 't: 'a, 'd> Files<'a, 't, 'd> {
     /// ends with them.
     pub(super) fn stream(
         &mut self,
-        part: &Part,
-        lane: usize,
-        frames: &[u8],
-        last: bool,
+        number: usize,
+        missing: &Missing,
+        (lane, frames, last): (usize, &[u8], bool),
+        making: &mut Making<'_, '_>,
     ) -> Result<(), ApplyError> {
-        let file = self.toc.file_number(part.file);
+        let part = &missing.parts[number];
+        let file = making.toc.file_number(part.file);
         let chunk = file.chunk(part.chunk);
         let path = file.path();
-        let output = self.outputs.get(part.file, self.tree)?;
+        let output = making.outputs.get(file, &mut making.tree)?;
         let mut streaming = if let Some(streaming) = self.streaming.take() {
             streaming
         } else {
@@ -143,11 +115,11 @@ impl<'a, 't: 'a, 'd> Files<'a, 't, 'd> {
                 Some(decoder) => decoder,
                 None => StreamDecoder::new().map_err(|e| decode_error(file, part, e))?,
             };
-            let in_order = output.begins(part.chunk)?;
+            let next = output.is_next(part.chunk)?;
             let hasher = chunk.digest.map(|_| Hasher::new());
-            Streaming { lane, decoder, decoded: 0, hasher, in_order }
+            Streaming { lane, decoder, decoded: 0, hasher, next }
         };
-        let Streaming { decoder, decoded, hasher, in_order, .. } = &mut streaming;
+        let Streaming { decoder, decoded, hasher, next, .. } = &mut streaming;
         decoder
             .feed(frames, |bytes| {
                 let end = *decoded + bytes.len() as u64;
@@ -158,7 +130,7 @@ impl<'a, 't: 'a, 'd> Files<'a, 't, 'd> {
                 if let Some(hasher) = hasher {
                     hasher.update(bytes);
                 }
-                if *in_order {
+                if *next {
                     output.assembly.hash(bytes);
                 }
                 let written = output.target().write_all_at(bytes, offset);
@@ -169,24 +141,25 @@ impl<'a, 't: 'a, 'd> Files<'a, 't, 'd> {
                 Refusal::Fs(error) => ApplyError::Fs(error),
                 Refusal::Long => content_error(file, VerifyError::Long { expected: chunk.size }),
             })?;
-        if !last {
+        if last {
+            self.end_stream(number, missing, streaming, making)
+        } else {
             self.streaming = Some(streaming);
-            return Ok(());
+            Ok(())
         }
-        if streaming.in_order {
-            output.assembly.ended();
-        }
-        self.end_stream(part, chunk, streaming)
     }
 
     fn end_stream(
         &mut self,
-        part: &Part,
-        chunk: Chunk,
+        number: usize,
+        missing: &Missing,
         streaming: Streaming,
+        making: &mut Making<'_, '_>,
     ) -> Result<(), ApplyError> {
-        let file = self.toc.file_number(part.file);
-        let Streaming { mut decoder, decoded, hasher, .. } = streaming;
+        let part = &missing.parts[number];
+        let file = making.toc.file_number(part.file);
+        let chunk = file.chunk(part.chunk);
+        let Streaming { mut decoder, decoded, hasher, next, .. } = streaming;
         if !decoder.is_between_frames() {
             return Err(decode_error(file, part, io::ErrorKind::UnexpectedEof.into()));
         }
@@ -196,18 +169,18 @@ impl<'a, 't: 'a, 'd> Files<'a, 't, 'd> {
         }
         decoder.reset().map_err(|error| decode_error(file, part, error))?;
         self.idle = Some(decoder);
-        self.report.written += chunk.size;
-        if self.outputs.chunk_done(part.file, self.tree)? {
-            self.report.holes += holes(file);
-            self.prover.done(part.file);
+        let output = making.outputs.get(file, &mut making.tree)?;
+        let source = output.target().try_clone();
+        let source = source.during("duplicate the handle of", file.path().as_path())?;
+        output.assembly.put(part.chunk, next);
+        making.finish_if_whole(file, None)?;
+        making.report.written += chunk.size;
+        for copy in missing.copies_of(number) {
+            making.copy(copy.file, copy.chunk, &source, chunk.file_offset)?;
+            making.report.reused_chunks += chunk.size;
         }
         Ok(())
     }
-}
-
-/// Bytes of holes in a file.
-fn holes(file: TocFile<'_>) -> u64 {
-    file.chunks().filter(|chunk| chunk.hole).map(|hole| hole.size).sum()
 }
 
 fn check_length(file: TocFile<'_>, expected: u64, actual: u64) -> Result<(), ApplyError> {

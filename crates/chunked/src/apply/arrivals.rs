@@ -1,0 +1,232 @@
+//! Pieces to chunks: how far each requested range has come.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::os::fd::BorrowedFd;
+
+use bytes::{Buf, Bytes};
+use storage_core::{Piece, Pieces, RangeSource};
+
+use super::ApplyError;
+use super::contents::{Contents, is_streamed};
+use crate::Chunk;
+use crate::making::Making;
+use crate::plan::ranges::Part;
+use crate::plan::{Missing, Ranges};
+use crate::spill::Spill;
+
+/// Missing chunks that were asked for.
+pub(crate) struct Arrivals<'d> {
+    missing: Missing,
+    ranges: Vec<Range<u64>>,
+    pieces: Pieces,
+    /// A piece that came before its turn.
+    early: Option<Piece>,
+    /// Offset of the next byte to arrive, for each range.
+    arrives: Vec<u64>,
+    /// Ranges that have begun and are not at their end.
+    lanes: BTreeMap<usize, Lane>,
+    contents: Contents,
+    scratch: BorrowedFd<'d>,
+}
+
+/// How far one range was looked at.
+#[derive(Debug, Default)]
+struct Lane {
+    /// Offset of the next byte to be looked at.
+    at: u64,
+    /// The part that this byte is in, or the next one after it.
+    part: usize,
+    /// Bytes of a small chunk that is not yet here in whole.
+    gathered: Vec<u8>,
+    /// What arrived while the lane waits for the stream decoder, which another
+    /// one has: first the rest of a piece, then all that came later.
+    waits: Option<Bytes>,
+    later: Spill,
+}
+
+impl<'d> Arrivals<'d> {
+    /// Asks `blob` for `ranges`, which hold what is `missing`.
+    pub(crate) fn ask(
+        blob: &dyn RangeSource,
+        missing: Missing,
+        ranges: Ranges,
+        scratch: BorrowedFd<'d>,
+    ) -> Self {
+        let ranges = ranges.ranges;
+        Self {
+            missing,
+            pieces: blob.fetch(ranges.clone()),
+            early: None,
+            arrives: ranges.iter().map(|range| range.start).collect(),
+            ranges,
+            lanes: BTreeMap::new(),
+            contents: Contents::default(),
+            scratch,
+        }
+    }
+
+    /// Takes what is here already of files up to number `file`; does not wait.
+    ///
+    /// What is for later files stays where it is, so that files are made about in
+    /// the order of the tar, which the prover goes by.
+    pub(crate) fn take_due(
+        &mut self,
+        file: u32,
+        making: &mut Making<'_, '_>,
+    ) -> Result<(), ApplyError> {
+        while self.early.is_some() || self.pieces.is_ready() {
+            let Some(piece) = self.next()? else { return Ok(()) };
+            if self.last_file(&piece) > file {
+                self.early = Some(piece);
+                return Ok(());
+            }
+            self.arrived(piece, making)?;
+        }
+        Ok(())
+    }
+
+    /// Waits for all that is left.
+    pub(crate) fn take_all(&mut self, making: &mut Making<'_, '_>) -> Result<(), ApplyError> {
+        while let Some(piece) = self.next()? {
+            self.arrived(piece, making)?;
+        }
+        for (&at, range) in self.arrives.iter().zip(&self.ranges) {
+            if at < range.end {
+                return Err(ApplyError::Short { at });
+            }
+        }
+        Ok(())
+    }
+
+    fn next(&mut self) -> Result<Option<Piece>, ApplyError> {
+        match self.early.take() {
+            Some(piece) => Ok(Some(piece)),
+            None => Ok(self.pieces.next().transpose()?),
+        }
+    }
+
+    /// The last file that has bytes in the piece.
+    fn last_file(&self, piece: &Piece) -> u32 {
+        let end = piece.offset.saturating_add(piece.bytes.len() as u64);
+        let after = self.missing.parts.partition_point(|part| part.start < end);
+        after.checked_sub(1).map_or(0, |last| self.missing.parts[last].file)
+    }
+
+    fn arrived(&mut self, piece: Piece, making: &mut Making<'_, '_>) -> Result<(), ApplyError> {
+        self.count(&piece, making)?;
+        self.take(piece, making)?;
+        self.wake(making)
+    }
+
+    /// Checks that `piece` is the next one of its range.
+    fn count(&mut self, piece: &Piece, making: &mut Making<'_, '_>) -> Result<(), ApplyError> {
+        let (length, actual) = (piece.bytes.len() as u64, piece.offset);
+        let Some(range) = self.ranges.get(piece.range) else {
+            return Err(ApplyError::Order { expected: 0, actual });
+        };
+        let next = &mut self.arrives[piece.range];
+        if actual != *next || length > range.end - *next {
+            return Err(ApplyError::Order { expected: *next, actual });
+        }
+        *next += length;
+        making.report.fetched += length;
+        Ok(())
+    }
+
+    fn take(&mut self, piece: Piece, making: &mut Making<'_, '_>) -> Result<(), ApplyError> {
+        let start = self.ranges[piece.range].start;
+        let mut lane = self.lanes.remove(&piece.range).unwrap_or_else(|| Lane {
+            at: start,
+            part: self.missing.parts.partition_point(|part| part.start < start),
+            ..Lane::default()
+        });
+        if lane.waits.is_some() {
+            lane.later.push(piece.bytes, self.scratch)?;
+        } else {
+            self.advance(piece.range, &mut lane, piece.bytes, making)?;
+        }
+        self.keep(piece.range, lane);
+        Ok(())
+    }
+
+    fn keep(&mut self, number: usize, lane: Lane) {
+        if lane.at < self.ranges[number].end {
+            self.lanes.insert(number, lane);
+        }
+    }
+
+    /// Goes through `bytes`, which follow on what the lane has seen.
+    fn advance(
+        &mut self,
+        number: usize,
+        lane: &mut Lane,
+        mut bytes: Bytes,
+        making: &mut Making<'_, '_>,
+    ) -> Result<(), ApplyError> {
+        while let Some(part) = self.missing.parts.get(lane.part).filter(|_| !bytes.is_empty()) {
+            if lane.at < part.start {
+                let gap = shorter(part.start - lane.at, bytes.len());
+                bytes.advance(gap);
+                lane.at += gap as u64;
+                continue;
+            }
+            let chunk = chunk_of(part, making);
+            if !self.contents.is_free_for(chunk, part, number) {
+                lane.waits = Some(bytes);
+                return Ok(());
+            }
+            let inside = bytes.split_to(shorter(part.end - lane.at, bytes.len()));
+            lane.at += inside.len() as u64;
+            let last = lane.at == part.end;
+            let missing = &self.missing;
+            if is_streamed(chunk, part) {
+                self.contents.stream(lane.part, missing, (number, &inside, last), making)?;
+            } else if last && lane.gathered.is_empty() {
+                self.contents.write_whole(lane.part, missing, &inside, making)?;
+            } else {
+                lane.gathered.extend_from_slice(&inside);
+                if last {
+                    self.contents.write_whole(lane.part, missing, &lane.gathered, making)?;
+                    lane.gathered.clear();
+                }
+            }
+            if last {
+                lane.part += 1;
+            }
+        }
+        // After the last part there is nothing but what nobody asked for.
+        lane.at += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Lets lanes go on that waited for the stream decoder, if it is free.
+    fn wake(&mut self, making: &mut Making<'_, '_>) -> Result<(), ApplyError> {
+        while self.contents.is_free() {
+            let waiting = self.lanes.iter().find(|(_, lane)| lane.waits.is_some());
+            let Some((&number, _)) = waiting else { break };
+            let mut lane = self.lanes.remove(&number).expect("it was found just now");
+            let mut next = lane.waits.take();
+            while let Some(bytes) = next {
+                self.advance(number, &mut lane, bytes, making)?;
+                next = if lane.waits.is_some() { None } else { lane.later.pop()? };
+            }
+            self.keep(number, lane);
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Arrivals<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Arrivals").field("arrives", &self.arrives).finish_non_exhaustive()
+    }
+}
+
+fn chunk_of(part: &Part, making: &Making<'_, '_>) -> Chunk {
+    making.toc.file_number(part.file).chunk(part.chunk)
+}
+
+fn shorter(distance: u64, length: usize) -> usize {
+    usize::try_from(distance).map_or(length, |distance| distance.min(length))
+}

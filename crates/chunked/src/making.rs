@@ -1,0 +1,103 @@
+//! A layer's tree while it is made: whole files from here, chunks from there.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+use storage_core::FsResultExt;
+use tree::TreeWriter;
+
+use crate::assemble::Assembly;
+use crate::outputs::Outputs;
+use crate::{ApplyError, LayerBytes, Prover, Toc, TocFile};
+
+const BUFFER: usize = 128 << 10;
+
+/// The tree, the files in it that are not yet whole, and who wants to know of progress.
+#[derive(Debug)]
+pub(crate) struct Making<'t, 'd> {
+    pub(crate) toc: &'t Toc,
+    pub(crate) tree: TreeWriter<'d>,
+    pub(crate) outputs: Outputs<'t>,
+    pub(crate) prover: &'t Prover,
+    pub(crate) report: LayerBytes,
+}
+
+impl Making<'_, '_> {
+    /// Writes a whole chunk, which is known to be right, to its place.
+    pub(crate) fn write(&mut self, file: u32, chunk: u32, bytes: &[u8]) -> Result<(), ApplyError> {
+        let content = self.toc.file_number(file);
+        let output = self.outputs.get(content, &mut self.tree)?;
+        let next = output.is_next(chunk)?;
+        let written = output.target().write_all_at(bytes, content.chunk(chunk).file_offset);
+        written.during("write", content.path().as_path())?;
+        if next {
+            output.assembly.hash(bytes);
+        }
+        output.assembly.put(chunk, next);
+        let all = (content.chunk_count() == 1).then_some(bytes);
+        self.finish_if_whole(content, all)
+    }
+
+    /// Copies the chunk from `source`, where it is at `offset`, to its place.
+    pub(crate) fn copy(
+        &mut self,
+        file: u32,
+        chunk: u32,
+        source: &File,
+        offset: u64,
+    ) -> Result<(), ApplyError> {
+        let content = self.toc.file_number(file);
+        let (path, to) = (content.path(), content.chunk(chunk));
+        let output = self.outputs.get(content, &mut self.tree)?;
+        let next = output.is_next(chunk)?;
+        let mut buffer = vec![0; BUFFER];
+        let mut at = 0;
+        while at < to.size {
+            let n = usize::try_from(to.size - at).map_or(BUFFER, |left| left.min(BUFFER));
+            source.read_exact_at(&mut buffer[..n], offset + at).during("read", path.as_path())?;
+            let written = output.target().write_all_at(&buffer[..n], to.file_offset + at);
+            written.during("write", path.as_path())?;
+            if next {
+                output.assembly.hash(&buffer[..n]);
+            }
+            at += n as u64;
+        }
+        output.assembly.put(chunk, next);
+        self.finish_if_whole(content, None)
+    }
+
+    /// Verifies the file if all its chunks are in their places, gives it its
+    /// attributes, and tells the prover; `all` are its bytes, if they are at hand.
+    pub(crate) fn finish_if_whole(
+        &mut self,
+        file: TocFile<'_>,
+        all: Option<&[u8]>,
+    ) -> Result<(), ApplyError> {
+        let Some((assembly, target)) = self.outputs.take_whole(file, &mut self.tree)? else {
+            return Ok(());
+        };
+        assembly.finish(&target)?;
+        self.tree.complete(target, &file.entry())?;
+        self.report.holes += holes(file);
+        match all {
+            Some(bytes) => self.prover.done_with(file.number(), bytes),
+            None => self.prover.done(file.number()),
+        }
+        Ok(())
+    }
+
+    /// Makes a file that has no byte other than zero.
+    pub(crate) fn make_hole(&mut self, file: TocFile<'_>) -> Result<(), ApplyError> {
+        let target = self.tree.create(&file.entry())?;
+        Assembly::new(file).finish(&target)?;
+        self.tree.complete(target, &file.entry())?;
+        self.report.holes += file.size();
+        self.prover.done(file.number());
+        Ok(())
+    }
+}
+
+/// Bytes of holes in a file.
+fn holes(file: TocFile<'_>) -> u64 {
+    file.chunks().filter(|chunk| chunk.hole).map(|hole| hole.size).sum()
+}
