@@ -59,18 +59,14 @@ fn update(which: Which, kind: &Filesystem) -> Result<()> {
     pair.expect_in(&bench.store, &new)?;
     let disk = bench.added(&report, &exact, before, after, &old, &new);
     let limit = exact.fetched() * PERCENT / 100;
-    // Equal content inside one image is still fetched as often as it stands there, and a
-    // blob of a few megabytes may be quicker to have whole: told above, judged only on demand.
-    let judged =
-        !matches!(which, Which::Tiny | Which::Repeated) || world::setting("REFLAYER_STRICT", 0) > 0;
     ensure!(
-        fetched <= limit || !judged,
+        fetched <= limit,
         "fetched {fetched}, more than {limit}, 1.1 of {}: {exact:?}; {:?} {:?}",
         exact.fetched(),
         report.paths(),
         report.reasons()
     );
-    if judged { disk } else { Ok(()) }
+    disk
 }
 
 struct Bench<'a> {

@@ -8,6 +8,7 @@ use chunked::{
 };
 
 use super::blob::Built;
+use super::sources::{Odd, cut, interleave};
 use super::{Stage, privileges};
 
 /// Sources that are opened by way of a function.
@@ -33,7 +34,8 @@ pub(crate) fn pull_through(
     reuse: Reuse,
     open: impl Fn(&Candidate, &LocalTrees) -> io::Result<File> + Sync,
 ) -> Proved {
-    let (source, limits) = (built.source(), chunked::Limits::default());
+    let change = |given| interleave(cut(given, 5000));
+    let (source, limits) = (Odd { inner: built.source(), change }, chunked::Limits::default());
     let toc = chunked::scan(&source, &built.location(), stage.dirs(), &limits).unwrap().toc;
     let (mut trees, mut map) = (LocalTrees::new(), DedupMap::new(Wanted::of(&toc)));
     for base in bases {
