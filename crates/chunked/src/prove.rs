@@ -25,6 +25,9 @@ use crate::{Applied, Choice, LayerBytes, aside};
 
 const BUFFER: usize = 256 << 10;
 
+/// Files for which the prover is woken together.
+const GROUP: u32 = 32;
+
 /// Contents that wait in memory for their turn.
 const KEPT: usize = 8 << 20;
 
@@ -138,16 +141,21 @@ impl Prover {
 
     fn note(&self, file: u32, bytes: Option<&[u8]>) {
         let mut state = self.shared.lock();
-        if let Some(bytes) = bytes.filter(|bytes| state.kept_bytes + cost(bytes) <= KEPT) {
-            state.kept_bytes += cost(bytes);
-            state.kept.insert(file, bytes.into());
+        match bytes.filter(|bytes| state.kept_bytes + cost(bytes) <= KEPT) {
+            Some(bytes) => {
+                state.kept_bytes += cost(bytes);
+                state.kept.insert(file, bytes.into());
+                state.since += 1;
+            }
+            // To be read again, which takes a while.
+            None => state.since = state.since.saturating_add(GROUP),
         }
         let (word, bit) = (file as usize / 64, file % 64);
         if state.done.len() <= word {
             state.done.resize(word + 1, 0);
         }
         state.done[word] |= 1 << bit;
-        if state.waiting_for == Some(file) {
+        if state.has_enough() {
             self.shared.changed.notify_one();
         }
     }
@@ -202,9 +210,26 @@ struct State {
     kept: HashMap<u32, Box<[u8]>>,
     kept_bytes: usize,
     waiting_for: Option<u32>,
+    /// Files that were done since the prover waits, large ones counted as many.
+    since: u32,
     /// No more files will be done.
     complete: bool,
     abandoned: bool,
+}
+
+impl State {
+    fn is_done(&self, file: u32) -> bool {
+        let word = self.done.get(file as usize / 64).copied().unwrap_or(0);
+        word >> (file % 64) & 1 == 1
+    }
+
+    /// Whether it is worth waking the prover: to change threads for each file would
+    /// cost more than hashing it.
+    fn has_enough(&self) -> bool {
+        let enough = self.since >= GROUP || self.kept_bytes >= KEPT / 4;
+        let goes_on = enough && self.waiting_for.is_some_and(|file| self.is_done(file));
+        goes_on || self.complete || self.abandoned
+    }
 }
 
 impl Shared {
@@ -221,13 +246,11 @@ impl Shared {
     /// Waits until file number `file` is whole; gives its bytes if they are at hand.
     fn wait_for(&self, file: u32) -> Result<Option<Box<[u8]>>, ProveError> {
         let mut state = self.lock();
-        state.waiting_for = Some(file);
         loop {
             if state.abandoned {
                 return Err(ProveError::Abandoned);
             }
-            let word = state.done.get(file as usize / 64).copied().unwrap_or(0);
-            if word >> (file % 64) & 1 == 1 {
+            if state.is_done(file) {
                 state.waiting_for = None;
                 let kept = state.kept.remove(&file);
                 state.kept_bytes -= kept.as_deref().map_or(0, cost);
@@ -236,7 +259,10 @@ impl Shared {
             if state.complete {
                 return Err(ProveError::NotMade(file));
             }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            (state.waiting_for, state.since) = (Some(file), 0);
+            let waits = |state: &mut State| !state.has_enough();
+            state =
+                self.changed.wait_while(state, waits).unwrap_or_else(PoisonError::into_inner);
         }
     }
 

@@ -33,6 +33,8 @@ pub(super) struct WholeFiles<'p> {
     refused: &'p Refused,
     /// Device of the layer's tree.
     device: u64,
+    /// Files shorter than this may have nothing that is shared.
+    short: u64,
     buffer: Vec<u8>,
 }
 
@@ -67,7 +69,8 @@ impl<'p> WholeFiles<'p> {
         refused: &'p Refused,
     ) -> Result<Self, FsError> {
         let device = fstat(dirs.dest).during("look at", "dest")?.st_dev;
-        Ok(Self { plan, sources, dirs, refused, device, buffer: vec![0; BUFFER] })
+        let short = if shared::may_hide_short_files(dirs.dest) { BLOCK as u64 + 1 } else { 0 };
+        Ok(Self { plan, sources, dirs, refused, device, short, buffer: vec![0; BUFFER] })
     }
 
     /// Makes `file` from one of its candidates, and tells the prover; `false` if none
@@ -103,9 +106,8 @@ impl<'p> WholeFiles<'p> {
                 report.reused_files += file.size();
                 report.shared += match taken {
                     Taken::Copied => 0,
-                    // Such a file has neither holes nor is it short enough to be kept
-                    // among the metadata, so there is nothing to ask.
-                    Taken::Shared if file.size() > BLOCK as u64 && !seen.empty_block => file.size(),
+                    // It has no holes either, so there is nothing to ask.
+                    Taken::Shared if file.size() >= self.short && !seen.empty_block => file.size(),
                     Taken::Shared => shared::of_cloned(&new, file.size()),
                 };
                 tree.complete(new, &entry)?;
