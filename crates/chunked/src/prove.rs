@@ -155,7 +155,8 @@ impl Prover {
             state.done.resize(word + 1, 0);
         }
         state.done[word] |= 1 << bit;
-        if state.has_enough() {
+        if !state.awake && state.has_enough() {
+            state.awake = true;
             self.shared.changed.notify_one();
         }
     }
@@ -209,7 +210,9 @@ struct State {
     /// Contents of files that are done, and what they cost together.
     kept: HashMap<u32, Box<[u8]>>,
     kept_bytes: usize,
-    waiting_for: Option<u32>,
+    /// What the prover waits for, unless it is awake.
+    waiting_for: u32,
+    awake: bool,
     /// Files that were done since the prover waits, large ones counted as many.
     since: u32,
     /// No more files will be done.
@@ -227,8 +230,7 @@ impl State {
     /// cost more than hashing it.
     fn has_enough(&self) -> bool {
         let enough = self.since >= GROUP || self.kept_bytes >= KEPT / 4;
-        let goes_on = enough && self.waiting_for.is_some_and(|file| self.is_done(file));
-        goes_on || self.complete || self.abandoned
+        enough && self.is_done(self.waiting_for)
     }
 }
 
@@ -239,7 +241,9 @@ impl Shared {
     }
 
     fn tell(&self, change: impl FnOnce(&mut State)) {
-        change(&mut self.lock());
+        let mut state = self.lock();
+        change(&mut state);
+        state.awake = true;
         self.changed.notify_one();
     }
 
@@ -251,7 +255,6 @@ impl Shared {
                 return Err(ProveError::Abandoned);
             }
             if state.is_done(file) {
-                state.waiting_for = None;
                 let kept = state.kept.remove(&file);
                 state.kept_bytes -= kept.as_deref().map_or(0, cost);
                 return Ok(kept);
@@ -259,10 +262,9 @@ impl Shared {
             if state.complete {
                 return Err(ProveError::NotMade(file));
             }
-            (state.waiting_for, state.since) = (Some(file), 0);
-            let waits = |state: &mut State| !state.has_enough();
-            state =
-                self.changed.wait_while(state, waits).unwrap_or_else(PoisonError::into_inner);
+            (state.waiting_for, state.since, state.awake) = (file, 0, false);
+            let asleep = |state: &mut State| !state.awake;
+            state = self.changed.wait_while(state, asleep).unwrap_or_else(PoisonError::into_inner);
         }
     }
 

@@ -9,8 +9,8 @@ use storage_core::{DiffId, Dirs, RangeSource};
 use tree::{Privileges, TreeOptions};
 
 use crate::{
-    ApplyError, DedupMap, Limits, LocalTrees, Plan, ProveError, Proved, Prover, Reuse,
-    ScanError, TocLocation, Wanted, aside, scan,
+    ApplyError, DedupMap, Limits, LocalTrees, Plan, ProveError, Proved, Prover, Reuse, ScanError,
+    TocLocation, Wanted, aside, scan,
 };
 
 /// How [`unpack`] goes about it.

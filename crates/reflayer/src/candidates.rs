@@ -139,8 +139,12 @@ impl Store {
             return found;
         }
         let mut numbers = 0..u32::MAX;
-        for (layer, number) in self.source_layers(&[INDEX_KEY, TOC_KEY]).into_iter().zip(&mut numbers) {
-            look_at(&layer.id, number, &mut found.map, |key| Ok(self.open_source_data(&layer, key)?));
+        for (layer, number) in
+            self.source_layers(&[INDEX_KEY, TOC_KEY]).into_iter().zip(&mut numbers)
+        {
+            look_at(&layer.id, number, &mut found.map, |key| {
+                Ok(self.open_source_data(&layer, key)?)
+            });
             found.layers.push(layer);
         }
         for (staged, number) in found.staged.iter().zip(&mut numbers) {

@@ -114,10 +114,8 @@ fn equal_files_of_one_layer_are_fetched_once() {
 #[test]
 fn equal_chunks_of_one_layer_are_fetched_once() {
     let (x, y, z) = (noise(1, 400_000), noise(2, 300_000), noise(3, 400_000));
-    let world = World::new(&[vec![
-        ("a", [&x[..], &y, &z].concat()),
-        ("b", [&z[..], &y, &x].concat()),
-    ]]);
+    let world =
+        World::new(&[vec![("a", [&x[..], &y, &z].concat()), ("b", [&z[..], &y, &x].concat())]]);
     let (_, report) = world.bring(1);
     // Chunks on the seams differ.
     assert!(report.bytes.written < 1_600_000, "{:?}", report.bytes);

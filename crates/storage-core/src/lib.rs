@@ -86,7 +86,8 @@ pub use record::{
 };
 pub use remove::remove_tree;
 pub use source::{
-    Arriving, BytesSource, FileSource, Link, Piece, Pieces, RangeReader, RangeSource, SourceError, Usage,
+    Arriving, BytesSource, FileSource, Link, Piece, Pieces, RangeReader, RangeSource, SourceError,
+    Usage,
 };
 pub use temp_dir::{TempDir, recover_temp_dirs};
 pub use verify::{Verified, VerifyError};

@@ -96,9 +96,7 @@ pub struct Pieces(Box<dyn Arriving>);
 
 impl Pieces {
     /// Wraps an iterator that never waits for long.
-    pub fn new(
-        pieces: impl Iterator<Item = Result<Piece, SourceError>> + Send + 'static,
-    ) -> Self {
+    pub fn new(pieces: impl Iterator<Item = Result<Piece, SourceError>> + Send + 'static) -> Self {
         Self(Box::new(AtHand(pieces)))
     }
 

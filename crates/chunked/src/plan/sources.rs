@@ -149,8 +149,7 @@ impl<'t> Plan<'t> {
             summary.missing.bytes += self.size_of(part.file, part.chunk);
             summary.compressed += part.end - part.start;
         }
-        summary.missing.files =
-            missing.parts.chunk_by(|a, b| a.file == b.file).count() as u64;
+        summary.missing.files = missing.parts.chunk_by(|a, b| a.file == b.file).count() as u64;
         let copies = missing.copies().iter();
         summary.repeated = copies.map(|copy| self.size_of(copy.file, copy.chunk)).sum();
         summary

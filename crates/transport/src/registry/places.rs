@@ -1,7 +1,7 @@
 //! The places of an image, and which of them has shown that it holds it.
 
-use std::sync::{Arc, PoisonError};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use storage_core::Link;
