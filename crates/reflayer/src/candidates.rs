@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chunked::{Candidate, DedupMap, Index, IndexError, Plan, Reuse, Sources, Toc, TocError, aside};
-use overlay_driver::{FilledLayer, SealedLayer};
+use overlay_driver::{DeadSlot, FilledLayer, SealedLayer};
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 use storage_core::{FsError, LayerId, RecordError};
@@ -18,8 +18,8 @@ use crate::sources::SourceLayer;
 
 /// Digests that are wanted and that some layer has, and which layers those are.
 ///
-/// The layers are numbered through: those of stores first, then those that this pull
-/// has staged, then those that it is about to make.
+/// The layers are numbered through: those of stores first, then those that are
+/// staged, then those that it is about to make.
 #[derive(Debug)]
 pub(crate) struct Candidates<'a> {
     pub(crate) map: DedupMap,
@@ -28,14 +28,15 @@ pub(crate) struct Candidates<'a> {
     flights: Vec<Flight>,
 }
 
-/// A layer that this pull has made, and that is not yet in the store.
+/// A layer that is not yet in the store: one that this pull has made, or one that a dead
+/// process left half made, of which nobody knows what it was to be.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Staged<'a> {
-    pub(crate) id: &'a LayerId,
+    pub(crate) id: Option<&'a LayerId>,
     pub(crate) layer: &'a dyn StagedDirs,
 }
 
-/// The directories of a layer that is complete.
+/// The directories of a layer in its staging slot.
 pub(crate) trait StagedDirs: Debug + Sync {
     /// Opens its tree.
     fn tree(&self) -> Result<OwnedFd, FsError>;
@@ -64,12 +65,22 @@ impl StagedDirs for FilledLayer {
     }
 }
 
+impl StagedDirs for DeadSlot {
+    fn tree(&self) -> Result<OwnedFd, FsError> {
+        self.tree()?.ok_or_else(|| FsError::new("open", "the tree of a dead slot", Errno::NOENT))
+    }
+
+    fn aside(&self) -> Result<OwnedFd, FsError> {
+        self.aside()?.ok_or_else(|| FsError::new("open", "what a dead slot keeps", Errno::NOENT))
+    }
+}
+
 impl Candidates<'_> {
-    /// The layer of that number.
+    /// The layer of that number, if it has an id.
     pub(crate) fn layer(&self, source: u32) -> Option<&LayerId> {
         match self.place(source)? {
             Place::Store(layer) => Some(&layer.id),
-            Place::Staged(staged) => Some(staged.id),
+            Place::Staged(staged) => staged.id,
             Place::Flight(flight) => Some(&flight.id),
         }
     }
@@ -122,7 +133,7 @@ enum LookError {
 
 impl Store {
     /// Looks the wanted digests of layers that are about to be made up: in every layer
-    /// of a store that has an index or a TOC, in those that this pull has `staged`, and
+    /// of a store that has an index or a TOC, in those that are `staged`, and
     /// in those of `coming` that are below the one that wants them.
     ///
     /// A layer that cannot be read, or goes away meanwhile, gives nothing: the
@@ -139,16 +150,15 @@ impl Store {
             return found;
         }
         let mut numbers = 0..u32::MAX;
-        for (layer, number) in
-            self.source_layers(&[INDEX_KEY, TOC_KEY]).into_iter().zip(&mut numbers)
-        {
-            look_at(&layer.id, number, &mut found.map, |key| {
-                Ok(self.open_source_data(&layer, key)?)
-            });
+        let layers = self.source_layers(&[INDEX_KEY, TOC_KEY]);
+        for (layer, number) in layers.into_iter().zip(&mut numbers) {
+            let open = |key: &str| Ok(self.open_source_data(&layer, key)?);
+            look_at(layer.id.as_str(), number, &mut found.map, open);
             found.layers.push(layer);
         }
         for (staged, number) in found.staged.iter().zip(&mut numbers) {
-            look_at(staged.id, number, &mut found.map, |key| staged.open(key));
+            let name = staged.id.map_or("of a dead process", LayerId::as_str);
+            look_at(name, number, &mut found.map, |key| staged.open(key));
         }
         for ((layer, (_, toc)), number) in (0..).zip(coming).zip(numbers) {
             found.map.expect(toc, layer, number);
@@ -177,7 +187,7 @@ impl Staged<'_> {
 
 /// Notes what a layer has by its index, or else by its TOC, which `open` gives.
 fn look_at(
-    layer: &LayerId,
+    layer: &str,
     source: u32,
     map: &mut DedupMap,
     open: impl Fn(&str) -> Result<Option<File>, LookError>,
@@ -191,7 +201,7 @@ fn look_at(
         Ok(true) => return,
         Ok(false) => {}
         Err(error) => {
-            tracing::warn!(%layer, error = error_chain(&error), "its index is of no use");
+            tracing::warn!(layer, error = error_chain(&error), "its index is of no use");
         }
     }
     let by_toc = open(TOC_KEY).and_then(|toc| {
@@ -200,10 +210,10 @@ fn look_at(
         Ok(true)
     });
     match by_toc {
-        Ok(true) => tracing::info!(%layer, "its TOC was read instead of an index"),
+        Ok(true) => tracing::info!(layer, "its TOC was read instead of an index"),
         Ok(false) => {}
         Err(error) => {
-            tracing::warn!(%layer, error = error_chain(&error), "its TOC is of no use");
+            tracing::warn!(layer, error = error_chain(&error), "its TOC is of no use");
         }
     }
 }

@@ -53,8 +53,8 @@ pub(super) struct TocLayer {
 }
 
 impl Store {
-    /// Brings the layers of the given indices, with those that this pull has `staged`
-    /// at hand; each ends well or with its own error.
+    /// Brings the layers of the given indices, with those that are `staged` at
+    /// hand; each ends well or with its own error.
     pub(super) fn fetch_layers(
         &self,
         source: &dyn ImageSource,

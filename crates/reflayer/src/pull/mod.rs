@@ -16,11 +16,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chunked::Reuse;
+use overlay_driver::DeadSlot;
 use storage_core::RecordError;
 use storage_core::{BlobDigest, Durability, FsError, LayerId};
 use transport::{ImageSource, Platform, Reference, ResolvedImage, TransportError};
 
 use crate::Store;
+use crate::candidates::Staged;
 use crate::progress::Progress;
 use crate::report::{ByteCounts, LayerCounts, LayerReport, LayerWay, PullReport};
 
@@ -106,6 +108,9 @@ pub enum PullError {
 /// Layers whose directories are open at once; four descriptors each.
 const LAYERS_STAGED: usize = 8;
 
+/// Layers of dead processes that are used as sources; one descriptor each.
+const DEAD_SOURCES: usize = 8;
+
 /// Times that a pull looks again for layers that were there when it began.
 const ATTEMPTS: usize = 5;
 
@@ -135,12 +140,6 @@ impl Store {
         let wanted = WantedLayer::all(&image.layers);
         progress.layers(&wanted.iter().map(|w| (w.blob.digest, w.blob.size)).collect::<Vec<_>>());
         let name = options.name.clone().unwrap_or_else(|| crate::naming::name(reference, &image));
-        if let Err(error) = self.recover_dead() {
-            tracing::warn!(
-                error = error_chain(&error),
-                "what dead processes left cannot be removed"
-            );
-        }
         let mark = PullMark::create(&self.run_root)?;
         let mut claims = Claims::new(self.run_root.as_fd(), &mark, options.patience)?;
         let pulse = mark.pulse()?;
@@ -149,12 +148,15 @@ impl Store {
         let mut reports: Vec<Option<LayerReport>> = vec![None; wanted.len()];
         for _ in 0..ATTEMPTS {
             let absent = self.claim_absent(&wanted, &publication, &mut claims, &**progress)?;
+            // After any wait: who was waited for may have died.
+            let dead = self.take_dead();
             let present = |index: &usize| !absent.contains(index) && !publication.has(*index);
             for index in (0..wanted.len()).filter(present) {
                 progress.done(index, LayerWay::Present);
             }
             for batch in absent.chunks(LAYERS_STAGED) {
-                let batch = (batch, publication.staged());
+                let left = dead.iter().map(|layer| Staged { id: None, layer });
+                let batch = (batch, publication.staged().into_iter().chain(left).collect());
                 let fetched = self.fetch_layers(source, &wanted, batch, options, progress, &pulse);
                 let failure =
                     self.take_fetched(&wanted, fetched, &mut publication, &mut reports)?;
@@ -174,6 +176,23 @@ impl Store {
         }
         let first = publication.missing().cloned();
         Err(PullError::Gone(first.unwrap_or_else(|| wanted[0].id.clone())))
+    }
+
+    /// Removes what dead processes left, but for some staged layers, which are removed
+    /// when they are dropped: until then they may serve as sources.
+    fn take_dead(&self) -> Vec<DeadSlot> {
+        let dead = self.driver.dead_slots(DEAD_SOURCES);
+        let recovered = self.recover_dead();
+        if let Err(error) = &recovered {
+            tracing::warn!(
+                error = error_chain(error),
+                "what dead processes left cannot be removed"
+            );
+        }
+        dead.unwrap_or_else(|error| {
+            tracing::warn!(error = error_chain(&error), "what dead processes left is of no use");
+            Vec::new()
+        })
     }
 
     /// The layers that neither the store nor this pull has.

@@ -130,7 +130,8 @@ impl Store {
         let mut earlier: Vec<(usize, FilledLayer)> = Vec::new();
         for batch in absent.chunks(LAYERS_STAGED) {
             let staged = earlier.iter();
-            let staged = staged.map(|(index, layer)| Staged { id: &wanted[*index].id, layer });
+            let staged =
+                staged.map(|(index, layer)| Staged { id: Some(&wanted[*index].id), layer });
             let batch = (batch, staged.collect());
             let (planned, failed) = self.plan_layers(source, &wanted, batch, options, &quiet);
             if let Some((index, source)) = failed.into_iter().next() {

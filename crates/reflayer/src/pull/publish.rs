@@ -99,7 +99,7 @@ impl<'a> Publication<'a> {
     pub(super) fn staged(&self) -> Vec<Staged<'_>> {
         let id = |index: usize| &self.wanted[index].id;
         let sealed = self.sealed.iter();
-        sealed.map(|(index, (layer, _))| Staged { id: id(*index), layer }).collect()
+        sealed.map(|(index, (layer, _))| Staged { id: Some(id(*index)), layer }).collect()
     }
 
     pub(super) fn durability(&self) -> Durability {
