@@ -51,25 +51,32 @@ impl<'t> Outputs<'t> {
     ) -> Result<&mut Output<'t>, TreeError> {
         self.clock += 1;
         let begun = self.begun.get(&file.number());
-        if begun.is_none_or(|output| output.target.is_none()) {
-            self.make_room();
-            self.open += 1;
-        }
-        let output = match self.begun.entry(file.number()) {
-            Entry::Occupied(begun) => {
-                let output = begun.into_mut();
-                if output.target.is_none() {
-                    output.target = Some(tree.reopen(&file.path())?);
-                }
-                output
-            }
-            Entry::Vacant(place) => {
-                let target = Some(tree.create(&file.entry())?);
-                place.insert(Output { assembly: Assembly::new(file), target, used: 0 })
-            }
+        let target = match begun {
+            Some(Output { target: Some(_), .. }) => None,
+            Some(_) => Some(self.with_room(|| tree.reopen(&file.path()))?),
+            None => Some(self.with_room(|| tree.create(&file.entry()))?),
         };
+        self.open += usize::from(target.is_some());
+        let new = || Output { assembly: Assembly::new(file), target: None, used: 0 };
+        let output = self.begun.entry(file.number()).or_insert_with(new);
+        output.target = target.or(output.target.take());
         output.used = self.clock;
         Ok(output)
+    }
+
+    /// Opens a file; if the process may open no more, the others are closed for it.
+    fn with_room(
+        &mut self,
+        mut open: impl FnMut() -> Result<NewFile, TreeError>,
+    ) -> Result<NewFile, TreeError> {
+        self.close_down_to(OPEN - 1);
+        match open() {
+            Err(error) if self.open > 0 && error.is_lack_of_descriptors() => {
+                self.close_down_to(0);
+                open()
+            }
+            opened => opened,
+        }
     }
 
     /// Gives the file up if it is begun and all its chunks are in their places.
@@ -93,14 +100,12 @@ impl<'t> Outputs<'t> {
         Ok(Some((assembly, target)))
     }
 
-    /// Closes the file that was used longest ago, if too many are open.
-    fn make_room(&mut self) {
-        if self.open < OPEN {
-            return;
-        }
-        let open = self.begun.values_mut().filter(|output| output.target.is_some());
-        if let Some(oldest) = open.min_by_key(|output| output.used) {
-            oldest.target = None;
+    /// Closes files until so many are open, first those that were used longest ago.
+    fn close_down_to(&mut self, count: usize) {
+        while self.open > count {
+            let open = self.begun.values_mut().filter(|output| output.target.is_some());
+            let oldest = open.min_by_key(|output| output.used);
+            oldest.expect("as many are open as are counted").target = None;
             self.open -= 1;
         }
     }

@@ -77,7 +77,8 @@ impl TreeWriter<'_> {
         if was == Was::Other {
             return Ok(None);
         }
-        let directory = open_directory(parent, name).during("open directory", path.as_path())?;
+        let directory = self.parents.with_room(|| open_directory(parent, name));
+        let directory = directory.during("open directory", path.as_path())?;
         if was != Was::Directory {
             if self.options.privileges != Privileges::Unprivileged {
                 Node::open(directory.as_fd(), path.as_path()).set_owner(0, 0)?;
@@ -96,12 +97,13 @@ impl TreeWriter<'_> {
         let (directory, was) = match path.split_last() {
             None => {
                 self.report.root_entry = true;
-                (open_directory(self.root, b".").during("open directory", ".")?, Was::Directory)
+                let directory = self.parents.with_room(|| open_directory(self.root, b"."));
+                (directory.during("open directory", ".")?, Was::Directory)
             }
             Some((parent, name)) => {
                 let parent = self.parent_of(path, &parent)?;
                 let was = self.claim(parent.as_fd(), name, path, true)?;
-                let directory = open_directory(parent.as_fd(), name);
+                let directory = self.parents.with_room(|| open_directory(parent.as_fd(), name));
                 (directory.during("open directory", path.as_path())?, was)
             }
         };

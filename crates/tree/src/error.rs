@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use rustix::io::Errno;
 use storage_core::{FsError, LayerPath, LayerPathError};
 
 /// An entry that could not be made.
@@ -95,5 +96,13 @@ impl TreeError {
     /// and the same layer may well be made elsewhere or later.
     pub fn is_fault_of_the_layer(&self) -> bool {
         !matches!(self, Self::Fs(_) | Self::Xattr { .. } | Self::HasContent(_))
+    }
+
+    /// Whether this process, or the system, may open no more files: what is closed now
+    /// makes room.
+    pub fn is_lack_of_descriptors(&self) -> bool {
+        let Self::Fs(error) = self else { return false };
+        let errno = Errno::from_io_error(&error.source);
+        matches!(errno, Some(Errno::MFILE | Errno::NFILE))
     }
 }

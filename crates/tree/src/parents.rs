@@ -37,7 +37,10 @@ impl<'d> Parents<'d> {
             self.kept[index..].rotate_left(1);
             return Ok(Arc::clone(&self.kept[self.kept.len() - 1].1));
         }
-        let directory = self.resolve(path)?;
+        let directory = match self.resolve(path) {
+            Err(errno) if self.makes_room_after(errno) => self.resolve(path)?,
+            directory => directory?,
+        };
         Ok(self.keep(path.clone(), directory))
     }
 
@@ -50,6 +53,27 @@ impl<'d> Parents<'d> {
         let directory = Arc::new(directory);
         self.kept.push((path, Arc::clone(&directory)));
         directory
+    }
+
+    /// Gives up what is open only to save time, if the process may open no more files;
+    /// whether that left room for another try.
+    pub(crate) fn makes_room_after(&mut self, errno: Errno) -> bool {
+        let room = matches!(errno, Errno::MFILE | Errno::NFILE) && !self.kept.is_empty();
+        if room {
+            self.forget();
+        }
+        room
+    }
+
+    /// Opens something; tries again where giving up what is kept has made room for it.
+    pub(crate) fn with_room<T>(
+        &mut self,
+        mut open: impl FnMut() -> Result<T, Errno>,
+    ) -> Result<T, Errno> {
+        match open() {
+            Err(errno) if self.makes_room_after(errno) => open(),
+            opened => opened,
+        }
     }
 
     /// Forgets all: a directory or a link on some path was removed.

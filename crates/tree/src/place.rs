@@ -27,6 +27,7 @@ impl TreeWriter<'_> {
         for _ in 1..ATTEMPTS {
             match make() {
                 Err(Errno::EXIST) => self.clear(parent, name, path)?,
+                Err(errno) if self.parents.makes_room_after(errno) => {}
                 result => return Ok(result.during(op, path.as_path())?),
             }
         }
@@ -68,7 +69,8 @@ impl TreeWriter<'_> {
         has_mode: bool,
     ) -> Result<(), TreeError> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = openat(parent, name, flags, Mode::empty()).during("look at", path.as_path())?;
+        let fd = self.parents.with_room(|| openat(parent, name, flags, Mode::empty()));
+        let fd = fd.during("look at", path.as_path())?;
         let node = Node { fd: fd.as_fd(), access: Access::PathOnly, path: path.as_path() };
         node.apply(entry, has_mode, self.options.privileges, &mut self.report)
     }

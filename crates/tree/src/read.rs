@@ -60,7 +60,7 @@ pub(crate) fn open_regular(
     let not_regular = || TreeError::NotRegular(path.clone());
     let (parent, name) = path.split_last().ok_or_else(not_regular)?;
     let parent = parents.find(&parent).map_err(|errno| parent_error(path, errno))?;
-    match open_if_regular(parent.as_fd(), name, access) {
+    match parents.with_room(|| open_if_regular(parent.as_fd(), name, access)) {
         Ok(Some((file, _))) => Ok(file.into()),
         Ok(None) => Err(not_regular()),
         Err(errno) => Err(FsError::new("open", path.as_path(), errno).into()),

@@ -39,6 +39,7 @@ impl TreeWriter<'_> {
     pub fn finish(mut self) -> Result<TreeReport, TreeError> {
         // By a walk over what is there, and by inode: paths may have become others
         // since the entries were made, and no path is too long for a walk.
+        self.parents.forget();
         let mut descent = Descent::default();
         let root = open_directory(self.root, b".").during("open directory", ".")?;
         go_down(&mut descent, root, b"")?;

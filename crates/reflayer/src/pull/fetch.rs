@@ -13,6 +13,7 @@ use transport::ImageSource;
 use tree::{TreeOptions, TreeReport};
 
 use super::PullOptions;
+use super::bounds::Bounds;
 use super::layer::{FetchedLayer, LayerError, LayerFacts, Origin, WantedLayer, chain};
 use super::publish::{FORMAT_DIRECTORY, FORMAT_FILE};
 use super::pulse::Pulse;
@@ -70,7 +71,7 @@ impl Store {
             return failed.into_iter().map(|(index, error)| (index, Err(error))).collect();
         }
         let Planned { layers, candidates } = planned;
-        let threads = options.layers_at_once.max(1);
+        let threads = Bounds::of(options).layers;
         in_parallel(layers, threads, |prepared| {
             let index = prepared.index;
             let result = self.bring(prepared, &wanted[index], &candidates, options, pulse);
@@ -91,7 +92,7 @@ impl Store {
         options: &PullOptions,
         progress: &Arc<dyn Progress + Send + Sync>,
     ) -> (Planned<'a>, Vec<(usize, LayerError)>) {
-        let threads = options.layers_at_once.max(1);
+        let threads = Bounds::of(options).layers;
         let prepared = in_parallel(indices.to_vec(), threads, |index| {
             (index, self.prepare(source, &wanted[index], index, options, progress))
         });

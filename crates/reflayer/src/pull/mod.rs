@@ -1,6 +1,7 @@
 //! A pull, from a reference to an image in the store.
 
 mod blob_lock;
+mod bounds;
 mod claim;
 mod fetch;
 mod flight;
@@ -35,6 +36,7 @@ pub use plan::{ImagePlan, LayerPlan, LayerShare, PlannedBytes};
 pub use publish::PublishError;
 pub(crate) use publish::{INDEX_KEY, Removal, TOC_KEY, set_incomplete};
 
+use bounds::Bounds;
 use claim::Claims;
 use layer::{FetchedLayer, WantedLayer};
 use publish::{Outcome, Publication};
@@ -105,9 +107,6 @@ pub enum PullError {
     Gone(LayerId),
 }
 
-/// Layers whose directories are open at once; four descriptors each.
-const LAYERS_STAGED: usize = 8;
-
 /// Layers of dead processes that are used as sources; one descriptor each.
 const DEAD_SOURCES: usize = 8;
 
@@ -154,7 +153,7 @@ impl Store {
             for index in (0..wanted.len()).filter(present) {
                 progress.done(index, LayerWay::Present);
             }
-            for batch in absent.chunks(LAYERS_STAGED) {
+            for batch in absent.chunks(Bounds::of(options).staged) {
                 let left = dead.iter().map(|layer| Staged { id: None, layer });
                 let batch = (batch, publication.staged().into_iter().chain(left).collect());
                 let fetched = self.fetch_layers(source, &wanted, batch, options, progress, &pulse);

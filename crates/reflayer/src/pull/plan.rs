@@ -8,9 +8,10 @@ use serde::Serialize;
 use storage_core::{BlobDigest, DiffId, LayerId};
 use transport::{ImageSource, Reference};
 
+use super::bounds::Bounds;
 use super::fetch::{Planned, Prepared, Way};
 use super::layer::WantedLayer;
-use super::{LAYERS_STAGED, PullError, PullOptions};
+use super::{PullError, PullOptions};
 use crate::Store;
 use crate::candidates::{Candidates, Staged};
 use crate::progress::Progress;
@@ -128,7 +129,7 @@ impl Store {
         let quiet: Arc<dyn Progress + Send + Sync> = Arc::new(());
         // Later layers may take from earlier ones, which by then would be whole.
         let mut earlier: Vec<(usize, FilledLayer)> = Vec::new();
-        for batch in absent.chunks(LAYERS_STAGED) {
+        for batch in absent.chunks(Bounds::of(options).staged) {
             let staged = earlier.iter();
             let staged =
                 staged.map(|(index, layer)| Staged { id: Some(&wanted[*index].id), layer });
