@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
 use storage_core::{FsError, FsResultExt, Hasher, VerifyError};
@@ -19,7 +20,8 @@ static ZEROS: [u8; BUFFER] = [0; BUFFER];
 #[derive(Debug)]
 pub(crate) struct Assembly<'a> {
     file: TocFile<'a>,
-    hasher: Hasher,
+    /// None until there is something to hash.
+    hasher: Option<Box<Hasher>>,
     /// Chunks that the hasher has seen, from the first on.
     hashed: u32,
     /// Whether a chunk is in its place, for each; holes always are.
@@ -34,7 +36,7 @@ impl<'a> Assembly<'a> {
         let there: Box<[bool]> = file.chunks().map(|chunk| chunk.hole).collect();
         let lacking = (0..).zip(&there).filter(|(_, there)| !**there).count();
         let lacking = u32::try_from(lacking).expect("chunks are counted in 32 bits");
-        Self { file, hasher: Hasher::new(), hashed: 0, there, lacking }
+        Self { file, hasher: None, hashed: 0, there, lacking }
     }
 
     /// Whether every chunk is in its place.
@@ -51,7 +53,13 @@ impl<'a> Assembly<'a> {
 
     /// Takes bytes of the chunk that is the next one.
     pub(crate) fn hash(&mut self, bytes: &[u8]) {
-        self.hasher.update(bytes);
+        self.hasher.get_or_insert_default().update(bytes);
+    }
+
+    /// Forgets what was hashed, which is read back in the end: files that wait are many,
+    /// and should take little.
+    pub(crate) fn rest(&mut self) {
+        (self.hasher, self.hashed) = (None, 0);
     }
 
     /// Chunk `i` is in its place; `hashed` if it was the next one.
@@ -64,11 +72,12 @@ impl<'a> Assembly<'a> {
     /// Hashes what is in `target` before chunk `end`, up to the first that lacks.
     fn catch_up(&mut self, end: u32, target: &File) -> Result<(), FsError> {
         while self.hashed < end && self.there[self.hashed as usize] {
-            let chunk = self.file.chunk(self.hashed);
+            let (chunk, hasher) =
+                (self.file.chunk(self.hashed), self.hasher.get_or_insert_default());
             if chunk.hole {
-                hash_zeros(&mut self.hasher, chunk.size);
+                hash_zeros(hasher, chunk.size);
             } else {
-                let read = read_back(target, chunk, &mut self.hasher);
+                let read = read_back(target, chunk, hasher);
                 read.during("read", self.file.path().as_path())?;
             }
             self.hashed += 1;
@@ -82,7 +91,7 @@ impl<'a> Assembly<'a> {
         target.set_len(self.file.size()).during("set the length of", path.as_path())?;
         self.catch_up(self.file.chunk_count(), target)?;
         let expected = *self.file.digest().digest();
-        let actual = self.hasher.finish();
+        let actual = self.hasher.unwrap_or_default().finish();
         if actual == expected {
             return Ok(());
         }
@@ -99,12 +108,24 @@ fn hash_zeros(hasher: &mut Hasher, mut left: u64) {
 }
 
 fn read_back(target: &File, chunk: Chunk, hasher: &mut Hasher) -> io::Result<()> {
+    read_range(target, chunk.file_offset..chunk.file_offset + chunk.size, |_, bytes| {
+        hasher.update(bytes);
+        Ok(())
+    })
+}
+
+/// Reads a range of `file`, and hands on the bytes and how far into the range they are.
+pub(crate) fn read_range<E: From<io::Error>>(
+    file: &File,
+    range: Range<u64>,
+    mut take: impl FnMut(u64, &[u8]) -> Result<(), E>,
+) -> Result<(), E> {
     let mut buffer = vec![0; BUFFER];
-    let (mut at, end) = (chunk.file_offset, chunk.file_offset + chunk.size);
-    while at < end {
-        let n = usize::try_from(end - at).map_or(BUFFER, |left| left.min(BUFFER));
-        target.read_exact_at(&mut buffer[..n], at)?;
-        hasher.update(&buffer[..n]);
+    let mut at = range.start;
+    while at < range.end {
+        let n = usize::try_from(range.end - at).map_or(BUFFER, |left| left.min(BUFFER));
+        file.read_exact_at(&mut buffer[..n], at)?;
+        take(at - range.start, &buffer[..n])?;
         at += n as u64;
     }
     Ok(())

@@ -89,7 +89,8 @@
 //! # Bounds
 //!
 //! Whatever a blob says: 250 bytes of memory for each entry of its TOC and 24 for
-//! each chunk to be fetched; 52 for each digest that is wanted and, where a local
+//! each chunk to be fetched, or 12 where it is a copy; 200 for each file that is begun
+//! and not whole; 52 for each digest that is wanted and, where a local
 //! file may have it, 24 for each of up to four places, and its name; for a while, 74
 //! for each file of an index that is written; some megabytes of buffers, and one for
 //! each range that is under way; one zstd window of up to 128 MiB. At most 16 files that are
@@ -120,7 +121,7 @@ pub use annotation::{AnnotationError, Span, TocLocation};
 pub use apply::{Applied, ApplyError};
 pub use dedup::{
     Candidate, DedupMap, Index, IndexBuilder, IndexError, LayerIndex, LocalTrees, Wanted,
-    open_below, read_candidates, write_index,
+    open_below, read_candidates, read_candidates_of, write_index,
 };
 pub use footer::FooterError;
 pub use frames::{Frame, FrameKind, frames};

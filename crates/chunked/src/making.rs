@@ -1,16 +1,15 @@
 //! A layer's tree while it is made: whole files from here, chunks from there.
 
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::FileExt;
 
 use storage_core::FsResultExt;
 use tree::TreeWriter;
 
-use crate::assemble::Assembly;
+use crate::assemble::{Assembly, read_range};
 use crate::outputs::Outputs;
 use crate::{ApplyError, LayerBytes, Prover, Toc, TocFile};
-
-const BUFFER: usize = 128 << 10;
 
 /// The tree, the files in it that are not yet whole, and who wants to know of progress.
 #[derive(Debug)]
@@ -50,18 +49,13 @@ impl Making<'_, '_> {
         let (path, to) = (content.path(), content.chunk(chunk));
         let output = self.outputs.get(content, &mut self.tree)?;
         let next = output.is_next(chunk)?;
-        let mut buffer = vec![0; BUFFER];
-        let mut at = 0;
-        while at < to.size {
-            let n = usize::try_from(to.size - at).map_or(BUFFER, |left| left.min(BUFFER));
-            source.read_exact_at(&mut buffer[..n], offset + at).during("read", path.as_path())?;
-            let written = output.target().write_all_at(&buffer[..n], to.file_offset + at);
-            written.during("write", path.as_path())?;
+        let copied: io::Result<()> = read_range(source, offset..offset + to.size, |at, bytes| {
             if next {
-                output.assembly.hash(&buffer[..n]);
+                output.assembly.hash(bytes);
             }
-            at += n as u64;
-        }
+            output.target().write_all_at(bytes, to.file_offset + at)
+        });
+        copied.during("copy a chunk into", path.as_path())?;
         output.assembly.put(chunk, next);
         self.finish_if_whole(content, None)
     }

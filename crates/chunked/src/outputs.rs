@@ -1,7 +1,7 @@
 //! The files that are being filled.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 
 use storage_core::FsError;
@@ -17,8 +17,8 @@ const OPEN: usize = 16;
 #[derive(Debug, Default)]
 pub(crate) struct Outputs<'t> {
     begun: HashMap<u32, Output<'t>>,
-    open: usize,
-    clock: u64,
+    /// Those that are open, the one that was used last in front.
+    open: VecDeque<u32>,
 }
 
 /// One of them.
@@ -26,7 +26,6 @@ pub(crate) struct Outputs<'t> {
 pub(crate) struct Output<'t> {
     pub(crate) assembly: Assembly<'t>,
     target: Option<NewFile>,
-    used: u64,
 }
 
 impl Output<'_> {
@@ -49,18 +48,19 @@ impl<'t> Outputs<'t> {
         file: TocFile<'t>,
         tree: &mut TreeWriter<'_>,
     ) -> Result<&mut Output<'t>, TreeError> {
-        self.clock += 1;
-        let begun = self.begun.get(&file.number());
-        let target = match begun {
-            Some(Output { target: Some(_), .. }) => None,
+        let number = file.number();
+        let target = match self.begun.get(&number) {
+            Some(Output { target: Some(_), .. }) => {
+                self.open.retain(|&open| open != number);
+                None
+            }
             Some(_) => Some(self.with_room(|| tree.reopen(&file.path()))?),
             None => Some(self.with_room(|| tree.create(&file.entry()))?),
         };
-        self.open += usize::from(target.is_some());
-        let new = || Output { assembly: Assembly::new(file), target: None, used: 0 };
-        let output = self.begun.entry(file.number()).or_insert_with(new);
+        self.open.push_front(number);
+        let new = || Output { assembly: Assembly::new(file), target: None };
+        let output = self.begun.entry(number).or_insert_with(new);
         output.target = target.or(output.target.take());
-        output.used = self.clock;
         Ok(output)
     }
 
@@ -71,7 +71,7 @@ impl<'t> Outputs<'t> {
     ) -> Result<NewFile, TreeError> {
         self.close_down_to(OPEN - 1);
         match open() {
-            Err(error) if self.open > 0 && error.is_lack_of_descriptors() => {
+            Err(error) if !self.open.is_empty() && error.is_lack_of_descriptors() => {
                 self.close_down_to(0);
                 open()
             }
@@ -92,7 +92,7 @@ impl<'t> Outputs<'t> {
         let Output { assembly, target, .. } = begun.remove();
         let target = match target {
             Some(target) => {
-                self.open -= 1;
+                self.open.retain(|&open| open != file.number());
                 target
             }
             None => tree.reopen(&file.path())?,
@@ -102,11 +102,10 @@ impl<'t> Outputs<'t> {
 
     /// Closes files until so many are open, first those that were used longest ago.
     fn close_down_to(&mut self, count: usize) {
-        while self.open > count {
-            let open = self.begun.values_mut().filter(|output| output.target.is_some());
-            let oldest = open.min_by_key(|output| output.used);
-            oldest.expect("as many are open as are counted").target = None;
-            self.open -= 1;
+        for number in self.open.drain(count.min(self.open.len())..) {
+            let output = self.begun.get_mut(&number).expect("files that are open are begun");
+            output.target = None;
+            output.assembly.rest();
         }
     }
 }

@@ -2,8 +2,8 @@
 //! files, hashes to the DiffID.
 //!
 //! One sequential hash over the whole layer, on a thread of its own beside `pin`
-//! and `apply`: it takes each file as soon as it is whole and all before it were
-//! taken, and never holds the others back.
+//! and `apply`: it takes files, some at a time, as soon as they and all before them are
+//! whole, and never holds the others back.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -27,6 +27,10 @@ const BUFFER: usize = 256 << 10;
 
 /// Files for which the prover is woken together.
 const GROUP: u32 = 32;
+
+/// Files behind the one that the prover is at whose contents are kept: those that come
+/// long before their turn would take the room of others.
+const NEAR: u32 = 1024;
 
 /// Contents that wait in memory for their turn.
 const KEPT: usize = 8 << 20;
@@ -141,12 +145,14 @@ impl Prover {
 
     fn note(&self, file: u32, bytes: Option<&[u8]>) {
         let mut state = self.shared.lock();
-        match bytes.filter(|bytes| state.kept_bytes + cost(bytes) <= KEPT) {
-            Some(bytes) => {
+        let near = file.saturating_sub(state.at) < NEAR;
+        match bytes {
+            Some(bytes) if near && state.kept_bytes + cost(bytes) <= KEPT => {
                 state.kept_bytes += cost(bytes);
                 state.kept.insert(file, bytes.into());
                 state.since += 1;
             }
+            Some(_) => state.since += 1,
             // To be read again, which takes a while.
             None => state.since = state.since.saturating_add(GROUP),
         }
@@ -210,8 +216,8 @@ struct State {
     /// Contents of files that are done, and what they cost together.
     kept: HashMap<u32, Box<[u8]>>,
     kept_bytes: usize,
-    /// What the prover waits for, unless it is awake.
-    waiting_for: u32,
+    /// What the prover works on, or waits for unless it is awake.
+    at: u32,
     awake: bool,
     /// Files that were done since the prover waits, large ones counted as many.
     since: u32,
@@ -229,8 +235,7 @@ impl State {
     /// Whether it is worth waking the prover: to change threads for each file would
     /// cost more than hashing it.
     fn has_enough(&self) -> bool {
-        let enough = self.since >= GROUP || self.kept_bytes >= KEPT / 4;
-        enough && self.is_done(self.waiting_for)
+        self.since >= GROUP && self.is_done(self.at)
     }
 }
 
@@ -250,6 +255,7 @@ impl Shared {
     /// Waits until file number `file` is whole; gives its bytes if they are at hand.
     fn wait_for(&self, file: u32) -> Result<Option<Box<[u8]>>, ProveError> {
         let mut state = self.lock();
+        state.at = file;
         loop {
             if state.abandoned {
                 return Err(ProveError::Abandoned);
@@ -262,7 +268,7 @@ impl Shared {
             if state.complete {
                 return Err(ProveError::NotMade(file));
             }
-            (state.waiting_for, state.since, state.awake) = (file, 0, false);
+            (state.since, state.awake) = (0, false);
             let asleep = |state: &mut State| !state.awake;
             state = self.changed.wait_while(state, asleep).unwrap_or_else(PoisonError::into_inner);
         }

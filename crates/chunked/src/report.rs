@@ -7,7 +7,7 @@ pub struct LayerBytes {
     pub fetched: u64,
     /// Of files taken whole from local files.
     pub reused_files: u64,
-    /// Of chunks taken from local files.
+    /// Of chunks taken from local files, or from another place in the layer itself.
     pub reused_chunks: u64,
     /// Of the reused ones, those whose extents are shared with the older file.
     pub shared: u64,

@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use chunked::{Candidate, DedupMap, Index, IndexError, Plan, Reuse, Sources, Toc, TocError, aside};
 use overlay_driver::{DeadSlot, FilledLayer, SealedLayer};
-use rustix::fs::{Mode, OFlags, openat};
+use rustix::fs::{AtFlags, Mode, OFlags, openat, statat};
 use rustix::io::Errno;
-use storage_core::{FsError, LayerId, RecordError};
+use storage_core::{FsError, LayerId, LayerPath, RecordError};
 
 use crate::Store;
 use crate::pull::{Flight, INDEX_KEY, TOC_KEY, error_chain};
@@ -153,12 +153,16 @@ impl Store {
         let layers = self.source_layers(&[INDEX_KEY, TOC_KEY]);
         for (layer, number) in layers.into_iter().zip(&mut numbers) {
             let open = |key: &str| Ok(self.open_source_data(&layer, key)?);
-            look_at(layer.id.as_str(), number, &mut found.map, open);
+            look_at(layer.id.as_str(), number, &mut found.map, open, |_, _| true);
             found.layers.push(layer);
         }
         for (staged, number) in found.staged.iter().zip(&mut numbers) {
             let name = staged.id.map_or("of a dead process", LayerId::as_str);
-            look_at(name, number, &mut found.map, |key| staged.open(key));
+            let tree = staged.layer.tree().ok().filter(|_| staged.id.is_none());
+            let has = |path: &LayerPath, size| {
+                tree.as_ref().is_none_or(|tree| has_file(tree, path, size))
+            };
+            look_at(name, number, &mut found.map, |key| staged.open(key), has);
         }
         for ((layer, (_, toc)), number) in (0..).zip(coming).zip(numbers) {
             found.map.expect(toc, layer, number);
@@ -185,12 +189,21 @@ impl Staged<'_> {
     }
 }
 
-/// Notes what a layer has by its index, or else by its TOC, which `open` gives.
+/// Whether a half-made tree has a file of that length. That it is the right one is seen
+/// when it is used.
+fn has_file(tree: &OwnedFd, path: &LayerPath, size: u64) -> bool {
+    let found = statat(tree, path.as_path(), AtFlags::SYMLINK_NOFOLLOW);
+    found.is_ok_and(|found| u64::try_from(found.st_size) == Ok(size))
+}
+
+/// Notes what a layer has by its index, or else by its TOC, which `open` gives; of the
+/// files that the latter names only those that it `has`.
 fn look_at(
     layer: &str,
     source: u32,
     map: &mut DedupMap,
     open: impl Fn(&str) -> Result<Option<File>, LookError>,
+    has: impl Fn(&LayerPath, u64) -> bool,
 ) {
     let by_index = open(INDEX_KEY).and_then(|index| {
         let Some(index) = index else { return Ok(false) };
@@ -206,7 +219,7 @@ fn look_at(
     }
     let by_toc = open(TOC_KEY).and_then(|toc| {
         let Some(toc) = toc else { return Ok(false) };
-        chunked::read_candidates(BufReader::new(toc), source, map)?;
+        chunked::read_candidates_of(BufReader::new(toc), source, map, has)?;
         Ok(true)
     });
     match by_toc {

@@ -66,11 +66,11 @@ pub enum LayerWay {
 pub struct ByteCounts {
     /// Body bytes received from the network or the layout, TOC and tar-split included.
     pub fetched: u64,
-    /// In files that the store already had.
+    /// In files that another layer had: of the store, or of the image itself.
     pub reused_files: u64,
-    /// In chunks that the store already had, or that the layer itself has at another place.
+    /// In chunks that another layer had, or that the layer itself has at another place.
     pub reused_chunks: u64,
-    /// Whose extents are shared with an older file.
+    /// Whose extents are shared with a file that was there before.
     pub shared: u64,
     /// In holes, which need no disk.
     pub holes: u64,

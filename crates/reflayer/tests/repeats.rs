@@ -131,11 +131,12 @@ fn what_layers_of_one_image_have_in_common_is_fetched_once() {
         vec![("e", small), ("f", noise(4, 1000))],
     ]);
     let (_, report) = world.bring(2);
-    let own = 3_003_000 + 5000 + 1000;
+    // For a few bytes of the third layer nobody waits.
+    let own = 3_003_000 + 5000 + 3000 + 1000;
     // The last chunk of what was cut differs.
     assert!((own..own + 200_000).contains(&report.bytes.written), "{:?}", report.bytes);
-    assert_eq!(report.bytes.reused_files, 3_003_000);
-    world.expect(report.bytes.written, report.bytes.reused_chunks, 3_003_000);
+    assert_eq!(report.bytes.reused_files, 3_000_000);
+    world.expect(report.bytes.written, report.bytes.reused_chunks, 3_000_000);
 }
 
 /// Only so many are staged at once; what was made before that is known all the same.

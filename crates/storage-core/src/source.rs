@@ -105,11 +105,6 @@ impl Pieces {
         Self(Box::new(pieces))
     }
 
-    /// No pieces at all.
-    pub fn none() -> Self {
-        Self::new(std::iter::empty())
-    }
-
     /// Whether the next piece, or the end, is here: `next` will not wait for it.
     pub fn is_ready(&mut self) -> bool {
         self.0.is_ready()

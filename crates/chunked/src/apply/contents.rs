@@ -170,13 +170,14 @@ impl Contents {
         decoder.reset().map_err(|error| decode_error(file, part, error))?;
         self.idle = Some(decoder);
         let output = making.outputs.get(file, &mut making.tree)?;
-        let source = output.target().try_clone();
+        let copies = missing.copies_of(number);
+        let source = (!copies.is_empty()).then(|| output.target().try_clone()).transpose();
         let source = source.during("duplicate the handle of", file.path().as_path())?;
         output.assembly.put(part.chunk, next);
         making.finish_if_whole(file, None)?;
         making.report.written += chunk.size;
-        for copy in missing.copies_of(number) {
-            making.copy(copy.file, copy.chunk, &source, chunk.file_offset)?;
+        for (copy, source) in copies.iter().zip(source.iter().cycle()) {
+            making.copy(copy.file, copy.chunk, source, chunk.file_offset)?;
             making.report.reused_chunks += chunk.size;
         }
         Ok(())

@@ -16,6 +16,6 @@ mod wanted;
 
 pub use index::{Index, IndexBuilder, IndexError, LayerIndex, write_index};
 pub use map::{Candidate, DedupMap};
-pub use toc::read_candidates;
+pub use toc::{read_candidates, read_candidates_of};
 pub use trees::{LocalTrees, open_below};
 pub use wanted::Wanted;

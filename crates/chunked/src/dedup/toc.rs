@@ -23,13 +23,29 @@ pub fn read_candidates(
     source: u32,
     map: &mut DedupMap,
 ) -> Result<(), TocError> {
+    read_candidates_of(toc_json, source, map, |_, _| true)
+}
+
+/// The same for a tree that lacks some of its files: only those count that `has` says
+/// are there, of which it is told path and length.
+///
+/// # Errors
+///
+/// As for [`read_candidates`].
+pub fn read_candidates_of(
+    toc_json: impl BufRead,
+    source: u32,
+    map: &mut DedupMap,
+    has: impl Fn(&LayerPath, u64) -> bool,
+) -> Result<(), TocError> {
     let mut texts = EntryTexts::new(toc_json);
     // Length of the file that the next chunks belong to.
     let mut size = 0;
-    let mut add = |entry: &EntryText<'_>, digest: &str, offset: u64, length: u64| {
+    let mut add = |entry: &EntryText<'_>, digest: &str, (offset, length): (u64, u64), size| {
         if let Ok(digest) = digest.parse()
             && let Some(number) = map.find(digest, length)
             && let Ok(path) = LayerPath::parse(entry.name.as_bytes())
+            && has(&path, size)
         {
             map.offer(number, source, &path, offset);
         }
@@ -38,7 +54,7 @@ pub fn read_candidates(
         match &*entry.kind {
             "reg" => {
                 size = entry.size;
-                add(entry, &entry.digest, 0, size);
+                add(entry, &entry.digest, (0, size), size);
             }
             "chunk" => {}
             _ => return Ok(()),
@@ -47,7 +63,7 @@ pub fn read_candidates(
             // No size means "to the end of the file".
             let rest = size.saturating_sub(entry.chunk_offset);
             let length = if entry.chunk_size == 0 { rest } else { entry.chunk_size };
-            add(entry, &entry.chunk_digest, entry.chunk_offset, length);
+            add(entry, &entry.chunk_digest, (entry.chunk_offset, length), size);
         }
         Ok(())
     })? {}
@@ -110,6 +126,19 @@ mod tests {
         let found: Vec<_> = map.get(&a).collect();
         assert_eq!(found, [Candidate { source: 7, path, offset: 0, length: 1 }]);
         assert_eq!(map.get(&b).count(), 0);
+    }
+
+    #[test]
+    fn of_a_tree_that_lacks_files_only_the_others_count() {
+        let (a, b) = (digest("a"), digest("b"));
+        let json = format!(
+            r#"{{"entries":[{{"type":"reg","name":"a","size":1,"digest":"{a}"}},
+                {{"type":"reg","name":"b","size":2,"digest":"{b}"}}]}}"#
+        );
+        let mut map = map([(a, 1), (b, 2)]);
+        let has = |path: &LayerPath, size| path.to_string() == "b" && size == 2;
+        read_candidates_of(json.as_bytes(), 0, &mut map, has).unwrap();
+        assert_eq!((map.get(&a).count(), map.get(&b).count()), (0, 1));
     }
 
     #[test]

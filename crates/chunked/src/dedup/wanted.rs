@@ -47,18 +47,6 @@ impl Wanted {
         self.find(digest).is_some()
     }
 
-    /// Number of the first layer that wants `digest`, in the order in which they
-    /// were added.
-    pub fn first_layer(&self, digest: &ChunkDigest) -> Option<u32> {
-        self.find(digest).map(|number| self.row(number).layer)
-    }
-
-    /// Whether `digest` is wanted in more than one place: in two files, in a file
-    /// twice, in two layers.
-    pub fn is_repeated(&self, digest: &ChunkDigest) -> bool {
-        self.repeated(digest).is_some()
-    }
-
     /// Whether layers after the one of that number want what is first wanted by it.
     pub(crate) fn goes_on_from(&self, layer: u32, digest: &ChunkDigest) -> bool {
         let row = self.find(digest).map(|number| self.row(number));

@@ -36,8 +36,9 @@ pub(super) struct Chunks<'p> {
 struct Filling<'t> {
     file: TocFile<'t>,
     run: Option<Run>,
-    /// Chunks that are in the target.
+    /// Chunks that are in the target, and those that no candidate gave.
     pinned: Vec<u32>,
+    lacking: Vec<u32>,
     /// Bytes of the target that were cloned.
     cloned: u64,
 }
@@ -67,21 +68,21 @@ impl<'p> Chunks<'p> {
         making: &mut Making<'t, '_>,
         late: &mut Vec<(u32, u32)>,
     ) -> Result<(), ApplyError> {
-        let mut filling = Filling { file, run: None, pinned: Vec::new(), cloned: 0 };
+        let mut filling =
+            Filling { file, run: None, pinned: Vec::new(), lacking: Vec::new(), cloned: 0 };
         let hoped = self.plan.candidates(file).next().is_some();
-        let mut lacking = Vec::new();
         for i in (0..file.chunk_count()).filter(|&i| !file.chunk(i).hole) {
             let candidates = self.ranked(i, &filling);
             // What nobody could have was asked for already.
             if !hoped && candidates.is_empty() {
                 continue;
             }
-            if !self.take_chunk(i, &candidates, &mut filling, making, &mut lacking)? {
-                lacking.push(i);
+            if !self.take_chunk(i, &candidates, &mut filling, making)? {
+                filling.lacking.push(i);
             }
         }
-        self.flush(&mut filling, making, &mut lacking)?;
-        late.extend(lacking.into_iter().map(|i| (file.number(), i)));
+        self.flush(&mut filling, making)?;
+        late.extend(filling.lacking.drain(..).map(|i| (file.number(), i)));
         filling.settle(making)
     }
 
@@ -92,7 +93,6 @@ impl<'p> Chunks<'p> {
         candidates: &[Candidate],
         filling: &mut Filling<'t>,
         making: &mut Making<'t, '_>,
-        lacking: &mut Vec<u32>,
     ) -> Result<bool, ApplyError> {
         let file = filling.file;
         let Some(digest) = file.chunk_digest(i) else { return Ok(false) };
@@ -105,7 +105,7 @@ impl<'p> Chunks<'p> {
             }
             if local.is_clone {
                 if self.is_right(&local, candidate, digest)? {
-                    self.append(i, candidate.offset, &local, filling, making, lacking)?;
+                    self.append(i, candidate.offset, &local, filling, making)?;
                     return Ok(true);
                 }
             } else {
@@ -152,13 +152,12 @@ impl<'p> Chunks<'p> {
         clone: &Rc<Local>,
         filling: &mut Filling<'t>,
         making: &mut Making<'t, '_>,
-        lacking: &mut Vec<u32>,
     ) -> Result<(), ApplyError> {
         let Chunk { file_offset: to, size, .. } = filling.file.chunk(i);
         match &mut filling.run {
             Some(run) if run.goes_on_with(clone, from, to) => run.push(i, size),
             _ => {
-                self.flush(filling, making, lacking)?;
+                self.flush(filling, making)?;
                 filling.run = Some(Run::new(clone.clone(), i, from, to, size));
             }
         }
@@ -188,7 +187,6 @@ impl<'p> Chunks<'p> {
         &self,
         filling: &mut Filling<'t>,
         making: &mut Making<'t, '_>,
-        lacking: &mut Vec<u32>,
     ) -> Result<(), ApplyError> {
         let Some(run) = filling.run.take() else { return Ok(()) };
         let output = making.outputs.get(filling.file, &mut making.tree)?;
@@ -199,7 +197,7 @@ impl<'p> Chunks<'p> {
             }
             Err(error) => {
                 tracing::debug!(%error, path = %filling.file.path(), "chunks can't be taken");
-                lacking.extend(run.chunks);
+                filling.lacking.extend(run.chunks);
             }
         }
         Ok(())

@@ -11,6 +11,9 @@ use super::Missing;
 use super::ranges::{Ranges, ranges_for, ranges_from};
 use crate::{Candidate, DedupMap, Toc, TocFile};
 
+/// Uncompressed bytes for which a layer waits until another one is there.
+const WORTH_WAITING: u64 = 256 << 10;
+
 /// Opens local files that a [`DedupMap`] names.
 ///
 /// They may vanish or change at any moment, so a failure is never one of the
@@ -91,7 +94,7 @@ pub struct PlanSummary {
     /// Uncompressed bytes of chunks that are taken from local files, for files
     /// that are not taken whole.
     pub reused_chunks: u64,
-    /// Those of the files that need the network, and what they lack: together with
+    /// Those of the files that need the network for themselves, and what they lack: with
     /// `reused`, `reused_chunks`, `repeated` and `holes` these are the bytes of `content`.
     pub missing: Tally,
     /// Uncompressed bytes of missing chunks that the layer has more than once: they
@@ -117,10 +120,14 @@ impl<'t> Plan<'t> {
     /// number `sources.end`, and opening one of their files may wait until it is there.
     ///
     /// What waits for them comes last, and small files are copied from them: to share
-    /// what is not on the disk yet would force it there.
+    /// what is not on the disk yet would force it there. Where they promise little, it
+    /// is fetched once more instead.
     #[must_use]
     pub fn with_in_flight(self, sources: Range<u32>) -> Self {
-        Self { in_flight: sources, ..self }
+        let nobody = sources.start..sources.start;
+        let plan = Self { in_flight: sources, ..self };
+        let waits = !plan.in_flight.is_empty() && plan.promised() >= WORTH_WAITING;
+        if waits { plan } else { Self { in_flight: nobody, ..plan } }
     }
 
     /// What the plan amounts to.
@@ -208,18 +215,28 @@ impl<'t> Plan<'t> {
         candidate.source >= self.in_flight.start
     }
 
-    /// Whether the likeliest place of the file, or of a chunk of it, is in a layer
-    /// that is being made.
+    /// Whether some place of the file, or of a chunk of it, is in a layer that is being
+    /// made.
     pub(crate) fn waits(&self, file: TocFile<'_>) -> bool {
-        if self.in_flight.is_empty() {
-            return false;
-        }
-        match self.candidates(file).next() {
-            Some(candidate) => self.is_in_flight(&candidate),
-            None => (0..file.chunk_count()).any(|i| {
-                self.chunk_candidates(file, i).next().is_some_and(|first| self.is_in_flight(&first))
-            }),
-        }
+        !self.in_flight.is_empty()
+            && (self.candidates(file).any(|place| self.is_in_flight(&place))
+                || (0..file.chunk_count()).any(|i| self.chunk_waits(file, i)))
+    }
+
+    fn chunk_waits(&self, file: TocFile<'_>, i: u32) -> bool {
+        self.chunk_candidates(file, i).any(|place| self.is_in_flight(&place))
+    }
+
+    /// Uncompressed bytes for which some place is in a layer that is being made.
+    fn promised(&self) -> u64 {
+        let of = |file: TocFile<'_>| {
+            if self.candidates(file).any(|place| self.is_in_flight(&place)) {
+                return file.size();
+            }
+            let waiting = (0..file.chunk_count()).filter(|&i| self.chunk_waits(file, i));
+            waiting.map(|i| file.chunk(i).size).sum()
+        };
+        self.toc.files().map(of).sum()
     }
 
     /// Local files that may be equal to `file`.

@@ -31,7 +31,14 @@ pub(super) struct Prepared {
     pub(super) way: Way,
 }
 
-/// Layers that are prepared, and what the store has for them.
+/// Layers to be brought together, by their indices among those that are wanted, and
+/// what is there in staging for them.
+pub(super) struct Batch<'a> {
+    pub(super) indices: &'a [usize],
+    pub(super) staged: Vec<Staged<'a>>,
+}
+
+/// Layers that are prepared, and what is there for them.
 pub(super) struct Planned<'a> {
     pub(super) layers: Vec<Prepared>,
     pub(super) candidates: Candidates<'a>,
@@ -54,18 +61,16 @@ pub(super) struct TocLayer {
 }
 
 impl Store {
-    /// Brings the layers of the given indices, with those that are `staged` at
-    /// hand; each ends well or with its own error.
+    /// Brings the layers of a batch; each ends well or with its own error.
     pub(super) fn fetch_layers(
         &self,
         source: &dyn ImageSource,
         wanted: &[WantedLayer],
-        (indices, staged): (&[usize], Vec<Staged<'_>>),
+        batch: Batch<'_>,
         options: &PullOptions,
         progress: &Arc<dyn Progress + Send + Sync>,
         pulse: &Pulse,
     ) -> Vec<(usize, Result<FetchedLayer, LayerError>)> {
-        let batch = (indices, staged);
         let (planned, failed) = self.plan_layers(source, wanted, batch, options, progress);
         if !failed.is_empty() {
             return failed.into_iter().map(|(index, error)| (index, Err(error))).collect();
@@ -88,7 +93,7 @@ impl Store {
         &self,
         source: &dyn ImageSource,
         wanted: &[WantedLayer],
-        (indices, staged): (&[usize], Vec<Staged<'a>>),
+        Batch { indices, staged }: Batch<'a>,
         options: &PullOptions,
         progress: &Arc<dyn Progress + Send + Sync>,
     ) -> (Planned<'a>, Vec<(usize, LayerError)>) {

@@ -38,6 +38,7 @@ pub(crate) use publish::{INDEX_KEY, Removal, TOC_KEY, set_incomplete};
 
 use bounds::Bounds;
 use claim::Claims;
+use fetch::Batch;
 use layer::{FetchedLayer, WantedLayer};
 use publish::{Outcome, Publication};
 
@@ -155,7 +156,8 @@ impl Store {
             }
             for batch in absent.chunks(Bounds::of(options).staged) {
                 let left = dead.iter().map(|layer| Staged { id: None, layer });
-                let batch = (batch, publication.staged().into_iter().chain(left).collect());
+                let staged = publication.staged().into_iter().chain(left).collect();
+                let batch = Batch { indices: batch, staged };
                 let fetched = self.fetch_layers(source, &wanted, batch, options, progress, &pulse);
                 let failure =
                     self.take_fetched(&wanted, fetched, &mut publication, &mut reports)?;

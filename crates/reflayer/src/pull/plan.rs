@@ -9,7 +9,7 @@ use storage_core::{BlobDigest, DiffId, LayerId};
 use transport::{ImageSource, Reference};
 
 use super::bounds::Bounds;
-use super::fetch::{Planned, Prepared, Way};
+use super::fetch::{Batch, Planned, Prepared, Way};
 use super::layer::WantedLayer;
 use super::{PullError, PullOptions};
 use crate::Store;
@@ -56,11 +56,12 @@ pub struct LayerPlan {
     pub reused_files: u64,
     /// Where its bytes would come from.
     pub bytes: PlannedBytes,
-    /// The layers that would give something, the newest first.
+    /// The layers that would give something: the newest of the store first, then those
+    /// of the image itself.
     pub from: Vec<LayerShare>,
 }
 
-/// What one layer of the store would give to a layer that is planned.
+/// What one layer would give to another that is planned.
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct LayerShare {
@@ -84,9 +85,10 @@ pub struct PlannedBytes {
     pub to_fetch: u64,
     /// Of these, what the plan itself received and a pull would ask for again.
     pub metadata: u64,
-    /// In files that the store has; uncompressed, as all that follow.
+    /// In files that another layer has, of the store or of the image itself;
+    /// uncompressed, as all that follow.
     pub reused_files: u64,
-    /// In chunks that the store has, or that the layer itself has at another place.
+    /// In chunks that another layer has, or that the layer itself has at another place.
     pub reused_chunks: u64,
     /// In holes, which need no disk.
     pub holes: u64,
@@ -111,7 +113,8 @@ impl Store {
     /// store as it is.
     ///
     /// A pull plans in the same way and then carries the plan out. What differs by
-    /// then is in its report: files that have gone or changed are fetched.
+    /// then is in its report: files that have gone or changed are fetched, and what a
+    /// dead pull has left is used, of which a plan knows nothing.
     ///
     /// # Errors
     ///
@@ -133,7 +136,7 @@ impl Store {
             let staged = earlier.iter();
             let staged =
                 staged.map(|(index, layer)| Staged { id: Some(&wanted[*index].id), layer });
-            let batch = (batch, staged.collect());
+            let batch = Batch { indices: batch, staged: staged.collect() };
             let (planned, failed) = self.plan_layers(source, &wanted, batch, options, &quiet);
             if let Some((index, source)) = failed.into_iter().next() {
                 let digest = wanted[index].blob.digest;

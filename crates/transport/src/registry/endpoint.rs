@@ -31,8 +31,8 @@ pub(super) struct Endpoint {
     ranges: watch::Sender<Ranges>,
     /// Whether one request may ask for several ranges.
     pub(super) several: Proof,
-    /// Held by who finds that out ahead of a plan.
-    pub(super) trial: Mutex<()>,
+    /// Whether somebody tried to find that out ahead of a plan; held meanwhile.
+    pub(super) tried: Mutex<bool>,
 }
 
 /// What a registry has shown of its way with ranges.
@@ -66,7 +66,7 @@ impl Endpoint {
             meter: Meter::default(),
             ranges: watch::Sender::new(Ranges::Unknown),
             several: Proof::default(),
-            trial: Mutex::default(),
+            tried: Mutex::default(),
         })
     }
 

@@ -60,13 +60,15 @@ impl Places {
         endpoints
     }
 
-    /// Calls `trial`, which should ask for several ranges, unless it is known already
-    /// what such a request leads to. Whoever else wants to know waits meanwhile.
+    /// Calls `trial`, which should ask for several ranges, unless that was done or it is
+    /// known already what such a request leads to. Whoever else wants to know waits
+    /// meanwhile.
     pub(super) fn try_several(&self, trial: impl FnOnce()) {
         let endpoint = &self.endpoints[self.preferred.load(Ordering::Relaxed)];
         // Nothing is behind the lock that a panic could have broken.
-        let _turn = endpoint.trial.lock().unwrap_or_else(PoisonError::into_inner);
-        if endpoint.ranges() != Ranges::Ignored && endpoint.several.is_unknown() {
+        let mut tried = endpoint.tried.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*tried && endpoint.ranges() != Ranges::Ignored && endpoint.several.is_unknown() {
+            *tried = true;
             trial();
         }
     }

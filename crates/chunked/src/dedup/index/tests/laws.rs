@@ -120,8 +120,13 @@ proptest! {
                 });
                 let places: Vec<u32> = places.collect();
                 count += usize::from(!places.is_empty());
-                prop_assert_eq!(wanted.first_layer(&digest.into()), places.first().copied());
-                prop_assert_eq!(wanted.is_repeated(&digest.into()), places.len() > 1);
+                let digest = digest.into();
+                prop_assert_eq!(wanted.contains(&digest), !places.is_empty());
+                prop_assert_eq!(wanted.repeated(&digest).is_some(), places.len() > 1);
+                for layer in 0..=tocs.len() as u32 {
+                    let goes_on = places.first() == Some(&layer) && places.last() != Some(&layer);
+                    prop_assert_eq!(wanted.goes_on_from(layer, &digest), goes_on);
+                }
             }
             prop_assert_eq!(wanted.len(), count);
         }
