@@ -84,8 +84,21 @@ pub(crate) enum Command {
     },
     /// Write a directory as an image with one zstd:chunked layer.
     BuildImage(BuildImage),
+    /// Write the exact tar of a layer; its sha256 is the layer's DiffID.
+    Export(Export),
     /// Look into a blob: its entries, their chunks, its frames.
     Toc(TocArgs),
+}
+
+/// Arguments of `export`.
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// A layer's id, a unique prefix of one, or a DiffID.
+    pub(crate) layer: String,
+    /// Write to this file instead of standard output; it has its name only once the
+    /// tar is whole and has the right digest.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
 }
 
 /// Arguments of `pull` and `plan`.

@@ -2,6 +2,7 @@
 
 pub(crate) mod build_image;
 pub(crate) mod check;
+pub(crate) mod export;
 pub(crate) mod list;
 pub(crate) mod mount;
 pub(crate) mod progress;
