@@ -94,11 +94,35 @@ impl AuthError {
 pub(super) struct Auth {
     /// `host[:port]/repository`, the key of the login.
     name: String,
-    repository: String,
+    /// What a token is wanted for.
+    scopes: Vec<String>,
     credentials: Arc<dyn Credentials>,
     login: OnceCell<Option<Login>>,
     /// Held while a token is fetched, so that requests side by side fetch one.
     known: Mutex<Known>,
+}
+
+/// What is going to be done at a repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Access {
+    Pull,
+    Push,
+    /// Push, and take blobs over from another repository of the registry.
+    Mount {
+        from: String,
+    },
+}
+
+impl Access {
+    fn scopes(&self, repository: &str) -> Vec<String> {
+        let pull = |repository: &str| format!("repository:{repository}:pull");
+        let push = || format!("{},push", pull(repository));
+        match self {
+            Self::Pull => vec![pull(repository)],
+            Self::Push => vec![push()],
+            Self::Mount { from } => vec![push(), pull(from)],
+        }
+    }
 }
 
 /// What the registry is known to want.
@@ -130,10 +154,15 @@ impl std::fmt::Debug for Auth {
 }
 
 impl Auth {
-    pub(super) fn new(host: &str, repository: &str, credentials: Arc<dyn Credentials>) -> Self {
+    pub(super) fn new(
+        host: &str,
+        repository: &str,
+        access: &Access,
+        credentials: Arc<dyn Credentials>,
+    ) -> Self {
         Self {
             name: format!("{host}/{repository}"),
-            repository: repository.into(),
+            scopes: access.scopes(repository),
             credentials,
             login: OnceCell::new(),
             known: Mutex::default(),
@@ -246,12 +275,12 @@ impl Auth {
 
     async fn ask_for_token(&self, http: &Http, service: &Service) -> Result<Vec<u8>, RequestError> {
         let counters = Counters::default();
-        let scope = format!("repository:{}:pull", self.repository);
-        let fields = service.name.iter().map(|name| ("service", name.as_str()));
-        let fields = fields.chain([("scope", scope.as_str())]);
+        let name = service.name.iter().map(|name| ("service", name.as_str()));
         let login = self.login().await?;
         let mut url = service.realm.clone();
         let response = if let Some(Login::IdentityToken(token)) = login {
+            let scopes = self.scopes.join(" ");
+            let fields = name.chain([("scope", scopes.as_str())]);
             let grant = [("grant_type", "refresh_token"), ("refresh_token", token)];
             let form = encode(fields.chain(grant).chain([("client_id", "reflayer")]));
             let request = http
@@ -261,7 +290,8 @@ impl Auth {
                 .body(form);
             http.exchange(request, &counters).await?
         } else {
-            url.query_pairs_mut().extend_pairs(fields);
+            let scopes = self.scopes.iter().map(|scope| ("scope", scope.as_str()));
+            url.query_pairs_mut().extend_pairs(name.chain(scopes));
             let secret = match login {
                 Some(Login::Password { username, password }) => {
                     url.query_pairs_mut().append_pair("account", username);
