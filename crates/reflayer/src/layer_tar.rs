@@ -5,7 +5,7 @@ use std::io::{self, BufReader, Write};
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use flate2::bufread::GzDecoder;
-use storage_core::{DiffId, Hasher, LayerPath};
+use storage_core::{DiffId, Digest, Hasher, LayerPath};
 use tarball::{RebuildError, SplitLimits, TarSplitReader};
 use tree::TreeReader;
 
@@ -38,23 +38,38 @@ impl LayerTar {
             tree.open(&path).map_err(io::Error::other)
         };
         let segments = TarSplitReader::new(lines, SplitLimits::default());
-        let mut out = Hashing { out, hasher: Hasher::new() };
-        let size = tarball::rebuild(segments, open, &mut out)?;
+        let mut out = Hashing::new(out);
+        tarball::rebuild(segments, open, &mut out)?;
         out.flush().map_err(RebuildError::Write)?;
-        Ok(RebuiltTar { diff_id: out.hasher.finish().into(), size })
+        let (diff_id, size) = out.finish();
+        Ok(RebuiltTar { diff_id: diff_id.into(), size })
     }
 }
 
-/// Hashes what is written.
-struct Hashing<W> {
+/// Hashes and counts what is written.
+#[derive(Debug)]
+pub(crate) struct Hashing<W> {
     out: W,
     hasher: Hasher,
+    size: u64,
+}
+
+impl<W> Hashing<W> {
+    pub(crate) fn new(out: W) -> Self {
+        Self { out, hasher: Hasher::new(), size: 0 }
+    }
+
+    /// Digest and length of all that was written.
+    pub(crate) fn finish(self) -> (Digest, u64) {
+        (self.hasher.finish(), self.size)
+    }
 }
 
 impl<W: Write> Write for Hashing<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let n = self.out.write(bytes)?;
         self.hasher.update(&bytes[..n]);
+        self.size += n as u64;
         Ok(n)
     }
 

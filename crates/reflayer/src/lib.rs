@@ -1,7 +1,7 @@
 //! Pulls container images into a store that podman, buildah, skopeo and CRI-O
 //! share, and takes almost nothing that the machine already has.
 //!
-//! Knows the order of things: pull, commit, remove, collect, check. Does not
+//! Knows the order of things: pull, commit, remove, collect, check, send. Does not
 //! know terminals, and reads no environment variable.
 //!
 //! A pull from a layout, and what it says of itself:
@@ -37,6 +37,7 @@ mod gc;
 mod image_record;
 mod layer_tar;
 mod listing;
+mod manifest;
 mod mount;
 mod names;
 mod naming;
@@ -45,6 +46,7 @@ mod progress;
 mod pull;
 mod remove;
 mod report;
+mod send;
 mod sources;
 mod store;
 mod unpack;
@@ -64,6 +66,10 @@ pub use pull::{ImagePlan, LayerPlan, LayerShare, PlannedBytes};
 pub use pull::{LayerError, PublishError, PullError, PullOptions};
 pub use remove::{RemoveError, Removed};
 pub use report::{ByteCounts, LayerCounts, LayerReport, LayerWay, PullReport};
+pub use send::{
+    SendAction, SendError, SendLayerError, SendOptions, SendProgress, SendReport, SentLayer,
+    convert,
+};
 pub use storage_core::Durability;
 pub use store::{OpenError, Store, StoreOptions};
 pub use unpack::UnpackError;

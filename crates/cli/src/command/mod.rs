@@ -8,5 +8,6 @@ pub(crate) mod mount;
 pub(crate) mod progress;
 pub(crate) mod pull;
 pub(crate) mod remove;
+pub(crate) mod send;
 pub(crate) mod toc;
 mod toc_json;

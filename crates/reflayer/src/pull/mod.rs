@@ -24,6 +24,7 @@ use crate::progress::Progress;
 use crate::report::{ByteCounts, LayerCounts, LayerReport, LayerWay, PullReport};
 
 pub(crate) use blob_lock::remove_dead_blob_locks;
+pub(crate) use fetch::in_parallel;
 pub use layer::LayerError;
 pub(crate) use layer::chain as error_chain;
 pub(crate) use mark::{PullMark, pull_is_alive, pull_of};
