@@ -320,6 +320,32 @@ fn a_layer_is_not_read_where_its_blob_is_known_to_be() {
     assert!(error.contains("no image is called"), "{error}");
 }
 
+#[test]
+fn another_image_on_the_same_layers_knows_their_blobs() {
+    let world = World::new();
+    let tars = [tar(1, &["a", "b"]), tar(2, &["c"])];
+    world.convert(&world.put(&tars[..1]), "base").unwrap();
+    let pull = |reference: &Reference, name: &str| {
+        let source = transport::open(reference, &Options::default()).unwrap();
+        let mut options = PullOptions::default();
+        options.name = Some(name.into());
+        let progress: Arc<dyn Progress + Send + Sync> = Arc::new(());
+        world.store().pull(&*source, reference, &options, &progress).unwrap();
+    };
+    pull(&world.reference("base"), "registry.example/base:v1");
+    // Its manifest has other blobs, as one would that was built upon the base.
+    pull(&world.put(&tars), "localhost/app:v1");
+    let names = world.store().related_names("app:v1").unwrap();
+    assert_eq!(names[..2], ["localhost/app:v1", "registry.example/base:v1"]);
+
+    let base = world.store().layers().unwrap().into_iter().find(|layer| layer.parent.is_none());
+    let tree = world.path("root/overlay").join(base.unwrap().id.as_str()).join("diff");
+    fs::remove_file(tree.join("a")).unwrap();
+    let pushed = world.push("localhost/app:v1", "base").unwrap();
+    assert_eq!(actions(&pushed), [SendAction::Present, SendAction::Written]);
+    assert_eq!(world.tars("base"), tars);
+}
+
 /// Notes the last that it hears of each layer.
 #[derive(Default)]
 struct Notes(Mutex<Vec<[u64; 4]>>);

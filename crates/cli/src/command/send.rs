@@ -55,15 +55,15 @@ fn from_store(
     store.push(image, to, options, &progress::of_sending()).with_context(failed)
 }
 
-/// A name of the image at the registry that it goes to: where it came from, perhaps.
+/// An image at the registry that this one goes to, which may have blobs of it: that it
+/// came from there is likely.
 fn related(
     store: &Store,
     image: &str,
     target: &Reference,
 ) -> anyhow::Result<Option<DockerReference>> {
     let Reference::Docker(target) = target else { return Ok(None) };
-    let details = store.inspect(image)?;
-    let names = details.image.names.iter().chain(&details.names_history);
+    let names = store.related_names(image)?.into_iter();
     let names = names.filter_map(|name| name.parse::<DockerReference>().ok());
     let mut names = names.filter(|name| name.host() == target.host());
     Ok(names.find(|name| name.repository() != target.repository()))
