@@ -1,8 +1,7 @@
 //! `push` and `convert`
 
-use std::path::PathBuf;
-
 use anyhow::{Context as _, bail};
+use config::Environment;
 use reflayer::{SendOptions, SendReport, Store};
 use transport::{DockerReference, Reference};
 
@@ -70,8 +69,8 @@ fn related(
 }
 
 fn options(sending: &Sending) -> SendOptions {
-    let variable = || std::env::var_os("TMPDIR").filter(|dir| !dir.is_empty()).map(PathBuf::from);
-    let dir = sending.tmpdir.clone().or_else(variable).unwrap_or_else(|| "/var/tmp".into());
+    let dir = sending.tmpdir.clone();
+    let dir = dir.unwrap_or_else(|| Environment::of_process().temporary_dir());
     let mut options = SendOptions::new(dir);
     options.write.level = sending.compression_level;
     options
