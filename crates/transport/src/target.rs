@@ -13,13 +13,13 @@ use crate::{
 ///
 /// Unless it is finished, nothing can be seen of it, though blobs may stay.
 pub trait ImageTarget: Send + Sync + std::fmt::Debug {
-    /// Looks whether a blob is there already. With `mount`, a registry that may have it
-    /// in a related repository is asked to take it over from there.
+    /// Looks whether a blob is there already. A registry that may have it in a related
+    /// repository is asked to take it over from there.
     ///
     /// # Errors
     ///
     /// If that cannot be told, or the blob there has another size.
-    fn find_blob(&self, blob: &StoredBlob, mount: bool) -> Result<Found, TransportError>;
+    fn find_blob(&self, blob: &StoredBlob) -> Result<Found, TransportError>;
 
     /// Writes a blob: the first `blob.size` bytes of `content`, whose cursor does not
     /// matter. `told` hears how many bytes have gone so far; a blob that had to be sent

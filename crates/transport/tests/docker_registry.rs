@@ -98,11 +98,11 @@ fn written() -> Result<(), Failed> {
     let layer = StoredBlob { digest: old.layers[0].digest, size: old.layers[0].size };
     let config = StoredBlob { digest: old.config.digest, size: old.config.bytes.len() as u64 };
     for (blob, content) in [(&layer, &running.layer), (&config, &old.config.bytes)] {
-        assert_eq!(target.find_blob(blob, true)?, Found::Absent);
+        assert_eq!(target.find_blob(blob)?, Found::Absent);
         let mut file = tempfile::tempfile()?;
         file.write_all(content)?;
         target.put_blob(blob, &file, &quiet)?;
-        assert_eq!(target.find_blob(blob, true)?, Found::Present);
+        assert_eq!(target.find_blob(blob)?, Found::Present);
     }
     let manifest = Box::new(target).finish(&old.manifest.bytes, media_type::OCI_MANIFEST)?;
     assert_eq!(manifest.digest, old.manifest.digest);
@@ -128,19 +128,18 @@ fn mounted() -> Result<(), Failed> {
     let running = Running::start()?;
     let old = running.open()?.resolve(&Platform::of_machine())?;
     let layer = StoredBlob { digest: old.layers[0].digest, size: old.layers[0].size };
-    assert_eq!(running.target("b/c:v1", None)?.find_blob(&layer, true)?, Found::Absent);
+    assert_eq!(running.target("b/c:v1", None)?.find_blob(&layer)?, Found::Absent);
     let target = running.target("b/c:v1", Some("app:v1"))?;
-    assert_eq!(target.find_blob(&layer, false)?, Found::Absent);
-    assert_eq!(target.find_blob(&layer, true)?, Found::Mounted);
-    assert_eq!(target.find_blob(&layer, true)?, Found::Present);
+    assert_eq!(target.find_blob(&layer)?, Found::Mounted);
+    assert_eq!(target.find_blob(&layer)?, Found::Present);
     // What the other one does not have either is sent by the upload that was begun.
     let missing = StoredBlob { digest: Digest::of(b"missing").into(), size: 7 };
-    assert_eq!(target.find_blob(&missing, true)?, Found::Absent);
+    assert_eq!(target.find_blob(&missing)?, Found::Absent);
     let mut file = tempfile::tempfile()?;
     file.write_all(b"missing")?;
     let quiet: Arc<dyn Fn(u64) + Send + Sync> = Arc::new(|_| {});
     target.put_blob(&missing, &file, &quiet)?;
-    assert_eq!(target.find_blob(&missing, false)?, Found::Present);
+    assert_eq!(target.find_blob(&missing)?, Found::Present);
     Ok(())
 }
 

@@ -53,7 +53,7 @@ impl Way<'_> {
 
     fn bring(&self, layer: &Outbound<'_>) -> Result<Arrived, SendLayerError> {
         if let Some(known) = &layer.known {
-            if let Some(action) = self.find(known, true)? {
+            if let Some(action) = self.find(known)? {
                 return Ok(arrived(layer, known.clone(), action, String::new()));
             }
             if let Origin::Blob(source, blob) = layer.origin {
@@ -84,7 +84,7 @@ impl Way<'_> {
             return self.put_new(layer, entry, &blob, reason);
         };
         let entry = as_it_is(blob);
-        if let Some(action) = self.find(&entry, true)? {
+        if let Some(action) = self.find(&entry)? {
             return Ok(arrived(layer, entry, action, reason));
         }
         let fetched = fetch(source, blob, layer, self)?;
@@ -99,7 +99,7 @@ impl Way<'_> {
         blob: &TempBlob,
         reason: String,
     ) -> Result<Arrived, SendLayerError> {
-        let action = match self.find(&entry, false)? {
+        let action = match self.find(&entry)? {
             Some(action) => action,
             None => {
                 self.put(layer, &entry, blob)?;
@@ -110,8 +110,8 @@ impl Way<'_> {
     }
 
     /// How the blob came to be there, if it is.
-    fn find(&self, entry: &LayerEntry, mount: bool) -> Result<Option<SendAction>, SendLayerError> {
-        let found = self.target.find_blob(&entry.blob(), mount).map_err(SendLayerError::Target)?;
+    fn find(&self, entry: &LayerEntry) -> Result<Option<SendAction>, SendLayerError> {
+        let found = self.target.find_blob(&entry.blob()).map_err(SendLayerError::Target)?;
         Ok(match found {
             Found::Present => Some(SendAction::Present),
             Found::Mounted => Some(SendAction::Mounted),

@@ -197,7 +197,7 @@ fn in_layer(diff_id: DiffId, error: SendLayerError) -> SendError {
 
 fn send_config(way: &Way<'_>, config: &[u8]) -> Result<StoredBlob, SendError> {
     let blob = StoredBlob { digest: Digest::of(config).into(), size: config.len() as u64 };
-    let found = way.target.find_blob(&blob, true).map_err(SendError::Target)?;
+    let found = way.target.find_blob(&blob).map_err(SendError::Target)?;
     if found == Found::Absent {
         let dir = &way.options.tmpdir;
         let temporary = |source| SendError::Temporary { dir: dir.clone(), source };

@@ -95,7 +95,7 @@ pub(super) fn check(wanted: &StoredBlob, written: &StoredBlob) -> Result<(), Lay
 }
 
 impl ImageTarget for LayoutTarget {
-    fn find_blob(&self, blob: &StoredBlob, _mount: bool) -> Result<Found, TransportError> {
+    fn find_blob(&self, blob: &StoredBlob) -> Result<Found, TransportError> {
         let size = self.placed(self.writer.blob_size(&blob.digest))?;
         // One of another size is damaged; it is replaced.
         Ok(if size == Some(blob.size) { Found::Present } else { Found::Absent })

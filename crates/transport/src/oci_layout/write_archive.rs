@@ -154,7 +154,7 @@ impl Write for Hashing<'_> {
 }
 
 impl ImageTarget for ArchiveTarget {
-    fn find_blob(&self, blob: &StoredBlob, _mount: bool) -> Result<Found, TransportError> {
+    fn find_blob(&self, blob: &StoredBlob) -> Result<Found, TransportError> {
         let archive = self.archive.lock().unwrap_or_else(PoisonError::into_inner);
         let there = archive.blobs.contains(&blob.digest);
         Ok(if there { Found::Present } else { Found::Absent })

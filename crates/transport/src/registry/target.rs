@@ -97,9 +97,9 @@ impl RegistryTarget {
 }
 
 impl ImageTarget for RegistryTarget {
-    fn find_blob(&self, blob: &StoredBlob, mount: bool) -> Result<Found, TransportError> {
+    fn find_blob(&self, blob: &StoredBlob) -> Result<Found, TransportError> {
         let (repository, blob) = (self.repository.clone(), *blob);
-        let found = self.net.wait(async move { repository.find(&blob, mount).await });
+        let found = self.net.wait(async move { repository.find(&blob).await });
         found.map_err(|error| self.failed(error))
     }
 
@@ -124,19 +124,23 @@ impl ImageTarget for RegistryTarget {
     ) -> Result<StoredBlob, TransportError> {
         let (repository, tag) = (self.repository.clone(), self.tag.clone());
         let (body, media_type) = (Bytes::copy_from_slice(manifest), media_type.to_owned());
-        let put = self.net.wait(async move { repository.tag(&tag, body, &media_type).await });
+        let put = self.net.wait(async move {
+            repository.tag(&tag, body, &media_type).await?;
+            repository.abandon().await;
+            Ok(())
+        });
         put.map_err(|error| self.failed(error))?;
         Ok(StoredBlob { digest: Digest::of(manifest).into(), size: manifest.len() as u64 })
     }
 }
 
 impl Repository {
-    async fn find(&self, blob: &StoredBlob, mount: bool) -> Result<Found, RegistryError> {
+    async fn find(&self, blob: &StoredBlob) -> Result<Found, RegistryError> {
         let what = format!("blobs/{}", blob.digest);
         if self.attempts(&what, || upload::is_there(&self.endpoint, blob)).await? {
             return Ok(Found::Present);
         }
-        let Some((from, endpoint)) = self.mounts.as_ref().filter(|_| mount) else {
+        let Some((from, endpoint)) = &self.mounts else {
             return Ok(Found::Absent);
         };
         match upload::mount(endpoint, &blob.digest, from).await {
@@ -158,6 +162,17 @@ impl Repository {
 
     async fn tag(&self, what: &str, body: Bytes, media_type: &str) -> Result<(), RegistryError> {
         self.attempts(what, || self.put_manifest(what, body.clone(), media_type)).await
+    }
+
+    /// Ends the uploads that the registry began and nobody used, so that it need not
+    /// keep them until it wonders.
+    async fn abandon(&self) {
+        let begun = std::mem::take(&mut *self.begun());
+        for url in begun.into_values() {
+            if let Err(error) = self.endpoint.send(&Ask::empty(Method::DELETE, url)).await {
+                tracing::debug!(%error, "upload not ended");
+            }
+        }
     }
 
     /// Tries again after what passes.

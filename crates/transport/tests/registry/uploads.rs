@@ -75,6 +75,7 @@ impl Uploads {
                 answer
             }
             "POST" => accepted("begun"),
+            "DELETE" => Answer::new(204, ""),
             "PATCH" => {
                 assert_eq!(query, "_state=begun%2Fx");
                 self.pending.lock().unwrap().clone_from(&request.body);
@@ -111,9 +112,9 @@ fn a_blob_is_sent_once_and_then_found() {
     let (blob, file, text) = blob(700_000);
     let server = serve(|_, answer| answer);
     let target = target(&server, &options());
-    assert_eq!(target.find_blob(&blob, true).unwrap(), Found::Absent);
+    assert_eq!(target.find_blob(&blob).unwrap(), Found::Absent);
     assert_eq!(put(&target, &blob, &file).unwrap(), blob.size, "progress is told to the end");
-    assert_eq!(target.find_blob(&blob, true).unwrap(), Found::Present);
+    assert_eq!(target.find_blob(&blob).unwrap(), Found::Present);
     assert_eq!(methods(&server), ["HEAD", "POST", "PATCH", "PUT", "HEAD"]);
     let patch = &server.requests("_state=begun")[0];
     assert_eq!(patch.header("content-length"), Some("700000"), "not in chunks of unknown number");
@@ -133,7 +134,7 @@ fn an_empty_blob_is_a_blob() {
     let server = serve(|_, answer| answer);
     let target = target(&server, &options());
     put(&target, &blob, &file).unwrap();
-    assert_eq!(target.find_blob(&blob, false).unwrap(), Found::Present);
+    assert_eq!(target.find_blob(&blob).unwrap(), Found::Present);
 }
 
 #[test]
@@ -149,9 +150,8 @@ fn the_token_is_one_for_pushing() {
     });
     let (blob, file, _) = blob(1000);
     let target = related(&server, Some("other:v9"), &with(Some(password())).0);
-    assert_eq!(target.find_blob(&blob, false).unwrap(), Found::Absent);
+    assert_eq!(target.find_blob(&blob).unwrap(), Found::Absent);
     put(&target, &blob, &file).unwrap();
-    target.find_blob(&StoredBlob { digest: Digest::of(b"").into(), size: 0 }, true).unwrap();
     let tokens = server.requests("/token");
     assert!(tokens[0].target.contains("scope=repository%3Aapp%3Apull%2Cpush&account=me"));
     let both = "scope=repository%3Aapp%3Apull%2Cpush&scope=repository%3Aother%3Apull&account=me";
@@ -175,7 +175,7 @@ fn a_blob_is_mounted_where_that_is_possible() {
             if request.target.contains("mount=") { Answer { status, ..answer } } else { answer }
         });
         let target = related(&server, Some("other/one"), &options());
-        assert_eq!(target.find_blob(&blob, true).unwrap(), expected);
+        assert_eq!(target.find_blob(&blob).unwrap(), expected);
         if expected == Found::Absent {
             put(&target, &blob, &file).unwrap();
         }
@@ -184,13 +184,19 @@ fn a_blob_is_mounted_where_that_is_possible() {
         let mount = format!("/v2/app/blobs/uploads/?mount={digest}&from=other%2Fone");
         assert_eq!(server.requests("mount=")[0].target, mount);
     }
+    // An upload that was begun for nothing is ended.
+    let server = serve(|_, answer| answer);
+    let target = related(&server, Some("other/one"), &options());
+    target.find_blob(&blob(5).0).unwrap();
+    Box::new(target).finish(b"{}", media_type::OCI_MANIFEST).unwrap();
+    assert_eq!(methods(&server), ["HEAD", "POST", "PUT", "DELETE"]);
     // From itself, or from another registry, nothing can be mounted.
     let server = serve(|_, answer| answer);
     let elsewhere = "elsewhere.example/other".parse().unwrap();
     let name = format!("{}/app:v1", server.host()).parse().unwrap();
     let target = RegistryTarget::new(&name, Some(&elsewhere), &options()).unwrap();
-    target.find_blob(&blob(5).0, true).unwrap();
-    related(&server, Some("app:v0"), &options()).find_blob(&blob(5).0, true).unwrap();
+    target.find_blob(&blob(5).0).unwrap();
+    related(&server, Some("app:v0"), &options()).find_blob(&blob(5).0).unwrap();
     assert_eq!(methods(&server), ["HEAD", "HEAD"]);
 }
 
@@ -217,11 +223,7 @@ fn after_what_passes_the_blob_goes_again_from_its_start() {
             let (blob, file, text) = blob(300_000);
             let target = target(&server, &options());
             put(&target, &blob, &file).unwrap();
-            assert_eq!(
-                target.find_blob(&blob, false).unwrap(),
-                Found::Present,
-                "{number} {method}"
-            );
+            assert_eq!(target.find_blob(&blob).unwrap(), Found::Present, "{number} {method}");
             for patch in server.requests("_state=begun") {
                 assert!(patch.body == text, "each time whole");
             }
@@ -309,7 +311,7 @@ fn a_login_that_ends_during_an_upload_is_renewed() {
     let (blob, file, _) = blob(1000);
     let target = target(&server, &options());
     put(&target, &blob, &file).unwrap();
-    assert_eq!(target.find_blob(&blob, false).unwrap(), Found::Present);
+    assert_eq!(target.find_blob(&blob).unwrap(), Found::Present);
 }
 
 #[test]
@@ -358,7 +360,7 @@ fn what_a_registry_says_of_a_blob_is_looked_at() {
             }
             answer
         });
-        target(&server, &options()).find_blob(&blob, false)
+        target(&server, &options()).find_blob(&blob)
     };
     assert_eq!(look(200, 1000).unwrap(), Found::Present);
     assert_eq!(look(307, 0).unwrap(), Found::Present, "and nobody goes there");
