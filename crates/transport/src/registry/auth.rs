@@ -10,6 +10,7 @@ use reqwest::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use reqwest::{Response, Url};
 use tokio::sync::{Mutex, OnceCell};
 
+use super::access::Access;
 use super::challenge::{self, Challenge};
 use super::error::RequestError;
 use super::http::{Counters, Http};
@@ -100,29 +101,6 @@ pub(super) struct Auth {
     login: OnceCell<Option<Login>>,
     /// Held while a token is fetched, so that requests side by side fetch one.
     known: Mutex<Known>,
-}
-
-/// What is going to be done at a repository.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Access {
-    Pull,
-    Push,
-    /// Push, and take blobs over from another repository of the registry.
-    Mount {
-        from: String,
-    },
-}
-
-impl Access {
-    fn scopes(&self, repository: &str) -> Vec<String> {
-        let pull = |repository: &str| format!("repository:{repository}:pull");
-        let push = || format!("{},push", pull(repository));
-        match self {
-            Self::Pull => vec![pull(repository)],
-            Self::Push => vec![push()],
-            Self::Mount { from } => vec![push(), pull(from)],
-        }
-    }
 }
 
 /// What the registry is known to want.

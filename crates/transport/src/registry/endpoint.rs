@@ -7,7 +7,8 @@ use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, He
 use reqwest::{Method, Response, StatusCode, Url};
 use tokio::sync::{OnceCell, watch};
 
-use super::auth::{Access, Auth};
+use super::access::Access;
+use super::auth::Auth;
 use super::error::{RegistryError, RequestError};
 use super::http::{Counters, Http};
 use super::meter::Meter;

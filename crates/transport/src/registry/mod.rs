@@ -10,6 +10,7 @@
 //! RegistryTarget ── Endpoint; upload, of Outgoing: a file as a body
 //! ```
 
+mod access;
 mod answer;
 mod auth;
 mod blob;

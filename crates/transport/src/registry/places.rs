@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use storage_core::Link;
 
-use super::auth::Access;
+use super::access::Access;
 use super::documents::{self, Document, Expected};
 use super::endpoint::{Endpoint, Ranges};
 use super::error::RegistryError;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use reqwest::{Method, Url};
 use storage_core::{BlobDigest, Digest};
 
-use super::auth::Access;
+use super::access::Access;
 use super::endpoint::{Ask, Endpoint};
 use super::error::{RegistryError, RequestError};
 use super::http::{Counters, Http};
