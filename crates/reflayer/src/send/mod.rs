@@ -7,8 +7,9 @@
 //!                                                         └─► sent ◄────────────┘
 //! ```
 //!
-//! The config goes as it is, so the image keeps its id; tar streams are proved to have
-//! the `DiffID`s that it names.
+//! The config goes as it is, so the image keeps its id. A tar that becomes a blob is
+//! proved to have the `DiffID` that the config names; a blob that stays what it is has
+//! the digest that its manifest names, and nobody decodes it.
 
 mod blob;
 mod error;
