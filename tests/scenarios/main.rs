@@ -14,6 +14,7 @@ mod kill;
 mod mount;
 mod mutator;
 mod needs;
+mod out;
 mod pairs;
 mod podman;
 mod pulls;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         vanish::trials(),
         updates::trials(),
         two_at_once::trials(),
+        out::trials(),
     ]
     .into_iter()
     .flatten()

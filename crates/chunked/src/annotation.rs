@@ -10,6 +10,17 @@ const ESTARGZ_DIGEST: &str = "containerd.io/snapshot/stargz/toc.digest";
 /// The only kind of TOC there is; the fourth number of its position.
 const KIND: u64 = 1;
 
+/// Whether an annotation speaks of the TOC of one blob, and is wrong beside another.
+///
+/// ```
+/// assert!(chunked::is_toc_annotation("io.github.containers.zstd-chunked.manifest-checksum"));
+/// assert!(!chunked::is_toc_annotation("org.example.note"));
+/// ```
+pub fn is_toc_annotation(key: &str) -> bool {
+    let families = ["io.github.containers.zstd-chunked.", "io.containers.estargz."];
+    key == ESTARGZ_DIGEST || families.iter().any(|family| key.starts_with(family))
+}
+
 /// A compressed payload inside a blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {

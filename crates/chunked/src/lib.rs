@@ -117,7 +117,7 @@ mod toc;
 mod unpack;
 pub mod write;
 
-pub use annotation::{AnnotationError, Span, TocLocation};
+pub use annotation::{AnnotationError, Span, TocLocation, is_toc_annotation};
 pub use apply::{Applied, ApplyError};
 pub use dedup::{
     Candidate, DedupMap, Index, IndexBuilder, IndexError, LayerIndex, LocalTrees, Wanted,

@@ -84,8 +84,25 @@ pub(crate) enum Command {
     },
     /// Write a directory as an image with one zstd:chunked layer.
     BuildImage(BuildImage),
+    /// Write the exact tar of a layer; its sha256 is the layer's DiffID.
+    Export(Export),
+    /// Write an image of the store to a registry or a layout, as zstd:chunked.
+    Push(Push),
+    /// Write an image from one place to another, as zstd:chunked, past the store.
+    Convert(Convert),
     /// Look into a blob: its entries, their chunks, its frames.
     Toc(TocArgs),
+}
+
+/// Arguments of `export`.
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// A layer's id, a unique prefix of one, or a DiffID.
+    pub(crate) layer: String,
+    /// Write to this file instead of standard output; it has its name only once the
+    /// tar is whole and has the right digest.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
 }
 
 /// Arguments of `pull` and `plan`.
@@ -113,15 +130,64 @@ pub(crate) struct Pull {
     pub(crate) origin: Origin,
 }
 
+/// Arguments of `push`.
+#[derive(Debug, Args)]
+pub(crate) struct Push {
+    /// An id, a unique prefix of one, a name, or a name's unique last part; or
+    /// `containers-storage:NAME`.
+    pub(crate) image: String,
+    /// `docker://HOST/NAME:TAG`, `oci:DIR:TAG` or `oci-archive:FILE:TAG`.
+    #[arg(value_name = "REF")]
+    pub(crate) target: String,
+    #[command(flatten)]
+    pub(crate) sending: Sending,
+    #[command(flatten)]
+    pub(crate) access: Access,
+}
+
+/// Arguments of `convert`.
+#[derive(Debug, Args)]
+pub(crate) struct Convert {
+    /// `docker://HOST/NAME:TAG`, `oci:DIR:TAG`, `oci-archive:FILE:TAG` or
+    /// `containers-storage:NAME`.
+    #[arg(value_name = "FROM")]
+    pub(crate) source: String,
+    /// `docker://HOST/NAME:TAG`, `oci:DIR:TAG` or `oci-archive:FILE:TAG`.
+    #[arg(value_name = "TO")]
+    pub(crate) target: String,
+    #[command(flatten)]
+    pub(crate) sending: Sending,
+    #[command(flatten)]
+    pub(crate) origin: Origin,
+}
+
+/// How an image is written.
+#[derive(Debug, Args)]
+pub(crate) struct Sending {
+    /// zstd's level for layers that have to be compressed.
+    #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(i32).range(1..=22))]
+    pub(crate) compression_level: i32,
+    /// Where blobs are kept until they are sent (default: TMPDIR, or else /var/tmp).
+    #[arg(long, value_name = "DIR")]
+    pub(crate) tmpdir: Option<PathBuf>,
+}
+
 /// How an image is reached, and which one of an index.
 #[derive(Debug, Args)]
 pub(crate) struct Origin {
-    /// Accept plain HTTP and certificates that cannot be verified if `false`.
-    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
-    pub(crate) tls_verify: bool,
+    #[command(flatten)]
+    pub(crate) access: Access,
     /// Platform to choose from an index, as OS/ARCHITECTURE[/VARIANT].
     #[arg(long)]
     pub(crate) platform: Option<String>,
+}
+
+/// How registries are spoken to.
+#[derive(Debug, Args)]
+pub(crate) struct Access {
+    /// Accept plain HTTP and certificates that cannot be verified if `false`.
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
+    pub(crate) tls_verify: bool,
     /// Credentials file, before all others.
     #[arg(long, value_name = "FILE")]
     pub(crate) authfile: Option<PathBuf>,

@@ -21,7 +21,7 @@ pub(crate) fn of(error: &anyhow::Error) -> u8 {
         |e: &RemoveError| matches!(e, RemoveError::InUse { .. } | RemoveError::Mounted { .. });
     if crate::report::has::<RemoveError>(error, in_use) {
         IN_USE
-    } else if crate::report::has::<LookupError>(error, |e| matches!(e, LookupError::NotFound(_)))
+    } else if crate::report::has::<LookupError>(error, LookupError::is_not_found)
         || crate::report::has::<TransportError>(error, TransportError::is_not_found)
     {
         NOT_FOUND

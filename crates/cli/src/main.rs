@@ -47,6 +47,9 @@ fn run(cli: &Cli) -> anyhow::Result<u8> {
             command::remove::gc(&open::store(global)?, *all, *dry_run, json)
         }
         Command::BuildImage(args) => command::build_image::run(args, json),
+        Command::Export(args) => command::export::run(&open::store(global)?, args, json),
+        Command::Push(args) => command::send::push(global, args),
+        Command::Convert(args) => command::send::convert(global, args),
         Command::Toc(args) => command::toc::run(args, json),
         Command::Check { quick } => command::check::run(&open::store(global)?, *quick, json),
     }

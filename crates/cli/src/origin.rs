@@ -1,16 +1,29 @@
-//! Where images come from, as the command line and the configuration files say.
+//! Where images come from and go to, as the command line and the configuration files say.
 
 use std::sync::Arc;
 
 use anyhow::bail;
 use config::{AuthFiles, Environment, RegistriesConfig};
-use transport::{Credentials, CredentialsError, Endpoint, ImageSource, Login, Platform, Reference};
+use transport::{
+    Credentials, CredentialsError, DockerReference, Endpoint, ImageSource, ImageTarget,
+};
+use transport::{Login, Platform, Reference};
 
-use crate::args::Origin;
+use crate::args::{Access, Origin};
 
 /// Opens what `reference` names.
 pub(crate) fn open(reference: &Reference, origin: &Origin) -> anyhow::Result<Box<dyn ImageSource>> {
-    Ok(transport::open(reference, &transport_options(reference, origin)?)?)
+    Ok(transport::open(reference, &transport_options(reference, &origin.access)?)?)
+}
+
+/// Opens what `reference` names to write an image there; `related` is one that may have
+/// blobs of it.
+pub(crate) fn open_target(
+    reference: &Reference,
+    related: Option<&DockerReference>,
+    access: &Access,
+) -> anyhow::Result<Box<dyn ImageTarget>> {
+    Ok(transport::open_target(reference, related, &transport_options(reference, access)?)?)
 }
 
 /// The platform to choose from an index: the machine's own unless another is named.
@@ -26,11 +39,11 @@ pub(crate) fn platform(origin: &Origin) -> anyhow::Result<Platform> {
 }
 
 /// Places and credentials as the configuration files have them.
-fn transport_options(reference: &Reference, origin: &Origin) -> anyhow::Result<transport::Options> {
+fn transport_options(reference: &Reference, access: &Access) -> anyhow::Result<transport::Options> {
     let environment = Environment::of_process();
     let mut options = transport::Options::default();
-    options.tls_verify = origin.tls_verify;
-    let files = AuthFiles::of(&environment, origin.authfile.as_deref());
+    options.tls_verify = access.tls_verify;
+    let files = AuthFiles::of(&environment, access.authfile.as_deref());
     options.credentials = Arc::new(FromFiles(files));
     if let Reference::Docker(docker) = reference {
         let name = docker.name();

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use reflayer::{ImagePlan, LayerPlan, LayerWay, PullReport};
+use reflayer::{ImagePlan, LayerPlan, LayerWay, PullReport, SendAction, SendReport};
 use serde::Serialize;
 
 use crate::units::{bytes, short};
@@ -131,6 +131,36 @@ fn plan_of_layer(layer: &LayerPlan) {
             bytes(share.chunk_bytes),
         );
     }
+}
+
+/// The summary of a push or conversion.
+pub(crate) fn sent(report: &SendReport, target: &impl std::fmt::Display) {
+    for layer in &report.layers {
+        let what = match layer.action {
+            SendAction::Copied => "copied",
+            SendAction::Written => "written",
+            SendAction::Present => "present",
+            SendAction::Mounted => "mounted",
+            _ => "sent",
+        };
+        let of = layer.uncompressed.map(|size| format!(" of {:>8}", bytes(size)));
+        let reason = &layer.reason;
+        println!(
+            "layer {}  {what:<8}{:>8}{}{}",
+            short(&layer.diff_id.digest().hex()),
+            bytes(layer.size),
+            of.unwrap_or_default(),
+            if reason.is_empty() { String::new() } else { format!("  (not by TOC: {reason})") },
+        );
+    }
+    println!(
+        "image {} is {target}: sent {} of {}, in {}.{:03} s",
+        short(report.image_id.as_str()),
+        bytes(report.sent),
+        bytes(report.size),
+        report.duration_ms / 1000,
+        report.duration_ms % 1000,
+    );
 }
 
 /// A table whose columns are as wide as their widest cell.

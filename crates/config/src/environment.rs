@@ -12,13 +12,14 @@ pub struct Environment {
 }
 
 /// The only variables that are ever read.
-const VARIABLES: [&str; 9] = [
+const VARIABLES: [&str; 10] = [
     "CONTAINERS_REGISTRIES_CONF",
     "CONTAINERS_STORAGE_CONF",
     "DOCKER_CONFIG",
     "HOME",
     "REGISTRY_AUTH_FILE",
     "STORAGE_DRIVER",
+    "TMPDIR",
     "XDG_CONFIG_HOME",
     "XDG_DATA_HOME",
     "XDG_RUNTIME_DIR",
@@ -63,6 +64,12 @@ impl Environment {
     /// A variable that names a path.
     pub(crate) fn path(&self, name: &str) -> Option<PathBuf> {
         self.get(name).map(PathBuf::from)
+    }
+
+    /// Where large temporary files go, as for podman: `TMPDIR`, or else a directory that
+    /// is on a disk.
+    pub fn temporary_dir(&self) -> PathBuf {
+        self.path("TMPDIR").unwrap_or_else(|| "/var/tmp".into())
     }
 
     /// The effective user.
@@ -135,5 +142,12 @@ mod tests {
         ] {
             assert_eq!(environment.expand(text).to_str(), Some(expected));
         }
+    }
+
+    #[test]
+    fn large_temporary_files_go_where_the_user_says_or_to_a_disk() {
+        let environment = Environment::for_tests("/home/ada", 7);
+        assert_eq!(environment.temporary_dir(), Path::new("/var/tmp"));
+        assert_eq!(environment.with("TMPDIR", "/scratch").temporary_dir(), Path::new("/scratch"));
     }
 }

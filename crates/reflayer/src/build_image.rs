@@ -15,6 +15,7 @@ use tarball::TarWriteError;
 use transport::{LayoutError, LayoutWriter, ManifestDescriptor, Platform, StoredBlob, media_type};
 use tree::WalkError;
 
+use crate::manifest::{Annotations, LayerEntry, manifest};
 use crate::pipeline::{ChannelReader, channel};
 
 /// How a directory becomes an image.
@@ -117,7 +118,7 @@ pub fn build_image(
     let platform = options.platform.clone().unwrap_or_else(Platform::of_machine);
     let config = document::config(&platform, options.created, &layer.diff_id);
     let config = layout.put_bytes(&config)?;
-    let manifest = document::manifest(&config, &layer);
+    let manifest = manifest(&config, &[LayerEntry::chunked(&layer)], &Annotations::default());
     let manifest = layout.put_bytes(&manifest)?;
     let entry = ManifestDescriptor::new(media_type::OCI_MANIFEST, manifest);
     layout.set_manifest(options.tag.as_deref(), &entry)?;

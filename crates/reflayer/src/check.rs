@@ -1,17 +1,14 @@
 //! What does not add up in a store: one finding per problem.
 
 use std::fmt;
-use std::io::{self, BufReader, Write};
-use std::os::fd::AsFd as _;
+use std::io;
 
-use flate2::bufread::GzDecoder;
 use serde::Serialize;
-use storage_core::{DiffId, Digest, FsError, Hasher, LayerId, LayerPath};
+use storage_core::{DiffId, Digest, FsError, LayerId};
 use storage_core::{ImageRecord, Images, LayerRecord, Layers, RecordError};
-use tarball::{SplitLimits, TarSplitReader};
-use tree::TreeReader;
 
 use crate::Store;
+use crate::layer_tar::{LayerTar, RebuiltTar};
 use crate::listing::chain;
 
 /// How closely to look.
@@ -204,22 +201,13 @@ impl Store {
         let (Some(tar_split), Ok(diff)) = (tar_split, self.driver.diff(&layer)) else {
             return Ok(None);
         };
-        let mut tree = TreeReader::new(diff.as_fd());
-        let mut hash = HashingWriter(Hasher::new());
-        let lines = BufReader::new(GzDecoder::new(BufReader::new(tar_split)));
-        let open = |name: &[u8], _size| {
-            let path = LayerPath::parse(name).map_err(io::Error::other)?;
-            tree.open(&path).map_err(io::Error::other)
-        };
-        let segments = TarSplitReader::new(lines, SplitLimits::default());
-        Ok(match tarball::rebuild(segments, open, &mut hash) {
+        Ok(match LayerTar::new(diff, tar_split).write(io::sink()) {
             Err(error) => {
                 let reason = crate::pull::error_chain(&error);
                 let removed = self.layers.read()?.get(&layer).is_none();
                 (!removed).then_some(Problem::Unreadable { layer, reason })
             }
-            Ok(_) => {
-                let actual = DiffId::from(hash.0.finish());
+            Ok(RebuiltTar { diff_id: actual, .. }) => {
                 (actual != expected).then_some(Problem::Changed { layer, expected, actual })
             }
         })
@@ -291,19 +279,6 @@ fn label(image: &ImageRecord) -> String {
 
 fn join(ids: &[LayerId]) -> String {
     ids.iter().map(LayerId::as_str).collect::<Vec<_>>().join(":")
-}
-
-struct HashingWriter(Hasher);
-
-impl Write for HashingWriter {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 impl fmt::Display for Problem {

@@ -1,7 +1,7 @@
 //! Pulls container images into a store that podman, buildah, skopeo and CRI-O
 //! share, and takes almost nothing that the machine already has.
 //!
-//! Knows the order of things: pull, commit, remove, collect, check. Does not
+//! Knows the order of things: pull, commit, remove, collect, check, send. Does not
 //! know terminals, and reads no environment variable.
 //!
 //! A pull from a layout, and what it says of itself:
@@ -32,9 +32,12 @@ mod blob_toc;
 mod build_image;
 mod candidates;
 mod check;
+mod export;
 mod gc;
 mod image_record;
+mod layer_tar;
 mod listing;
+mod manifest;
 mod mount;
 mod names;
 mod naming;
@@ -43,6 +46,7 @@ mod progress;
 mod pull;
 mod remove;
 mod report;
+mod send;
 mod sources;
 mod store;
 mod unpack;
@@ -51,6 +55,7 @@ pub use blob_toc::{BlobToc, BlobTocError, FoundBy};
 pub use build_image::{BuildError, BuildOptions, BuiltImage, Contents, build_image};
 pub use check::{CheckError, CheckLevel, Finding, Problem};
 pub use chunked::{Chunk, Frame, FrameKind, Reuse, Span, Toc, TocFile};
+pub use export::{ExportError, ExportedLayer};
 pub use gc::{Garbage, GarbageOptions};
 pub use listing::{ImageDetails, ImageInfo, InspectError, LayerInfo};
 pub use mount::MountImageError;
@@ -61,6 +66,10 @@ pub use pull::{ImagePlan, LayerPlan, LayerShare, PlannedBytes};
 pub use pull::{LayerError, PublishError, PullError, PullOptions};
 pub use remove::{RemoveError, Removed};
 pub use report::{ByteCounts, LayerCounts, LayerReport, LayerWay, PullReport};
+pub use send::{
+    SendAction, SendError, SendLayerError, SendOptions, SendProgress, SendReport, SentLayer,
+    convert,
+};
 pub use storage_core::Durability;
 pub use store::{OpenError, Store, StoreOptions};
 pub use unpack::UnpackError;

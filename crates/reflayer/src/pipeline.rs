@@ -1,6 +1,6 @@
 //! Threads joined by bounded channels of bytes.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 
 use bytes::Bytes;
 use crossbeam::channel::{Receiver, Sender, bounded};
@@ -23,6 +23,39 @@ pub(crate) struct ChannelReader {
 pub(crate) fn channel() -> (Sender<Message>, ChannelReader) {
     let (sender, receiver) = bounded(DEPTH);
     (sender, ChannelReader { receiver, current: Bytes::new(), ended: false })
+}
+
+/// The writing end of a channel, for what writes rather than reads.
+#[derive(Debug)]
+pub(crate) struct ChannelWriter(Sender<Message>);
+
+impl ChannelWriter {
+    pub(crate) fn new(to: Sender<Message>) -> Self {
+        Self(to)
+    }
+
+    /// Says that the stream is complete; without this, its reader gets an error.
+    pub(crate) fn finish(self) -> io::Result<()> {
+        self.send(Bytes::new())
+    }
+
+    fn send(&self, block: Bytes) -> io::Result<()> {
+        self.0.send(Ok(block)).map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+impl Write for ChannelWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // An empty block would be the end of the stream.
+        if !bytes.is_empty() {
+            self.send(Bytes::copy_from_slice(bytes))?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Reads `from` to its end and hands every block to `each`, then to the channel.

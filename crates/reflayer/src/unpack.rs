@@ -112,8 +112,8 @@ pub(crate) fn unpack(
 }
 
 /// The tar stream of a blob; reads the blob to its very end, so that its digest is checked.
-fn decompress(
-    raw: Verified<RangeReader>,
+pub(crate) fn decompress(
+    raw: impl Read + Send + 'static,
     compression: Compression,
 ) -> io::Result<Box<dyn Read + Send>> {
     let raw = BufReader::with_capacity(256 * 1024, raw);

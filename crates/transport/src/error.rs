@@ -1,16 +1,19 @@
-//! Why an image did not come.
+//! Why an image did not come, or go.
 
 use storage_core::BlobDigest;
 
 use crate::{LayoutError, ManifestError, RegistryError};
 
-/// An image that could not be opened, resolved or read.
+/// An image that could not be opened, resolved, read or written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TransportError {
     /// A reference into a local store, which is not a place to get blobs from.
     #[error("containers-storage:{0} is in a store, not at a registry or in a layout")]
     NotASource(String),
+    /// A reference into a local store, which images get into by being pulled.
+    #[error("containers-storage:{0} is in a store, not at a registry or in a layout")]
+    NotATarget(String),
     /// An OCI layout, or a file in it, is not as it should be.
     #[error("OCI layout {place}")]
     Layout {

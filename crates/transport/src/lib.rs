@@ -1,9 +1,11 @@
-//! Gives the manifests of an image, and any range of its blobs, from a registry or an OCI layout.
+//! Gives the manifests of an image, and any range of its blobs, from a registry or an OCI layout;
+//! and writes images there.
 //!
 //! Knows HTTP, tokens, redirects and mirrors as they are given to it, and the OCI image
 //! layout as a directory or a tar file of one. Does not know stores, what is inside a
 //! layer, or configuration files. Nothing asynchronous shows: an image is an
-//! [`ImageSource`], a blob a [`storage_core::RangeSource`].
+//! [`ImageSource`], a blob a [`storage_core::RangeSource`], a place to write to an
+//! [`ImageTarget`].
 //!
 //! # Example
 //!
@@ -59,17 +61,20 @@ mod options;
 mod platform;
 mod reference;
 mod registry;
+mod target;
 
 pub use error::TransportError;
 pub use image::{Compression, ImageSource, LayerDescriptor, RawBlob, RawManifest, ResolvedImage};
 pub use manifest::{ManifestError, media_type};
 pub use oci_layout::{
-    BlobWriter, LayoutError, LayoutWriter, ManifestDescriptor, OciLayout, StoredBlob,
+    ArchiveTarget, BlobWriter, LayoutError, LayoutTarget, LayoutWriter, ManifestDescriptor,
+    OciLayout, StoredBlob,
 };
 pub use open::open;
 pub use options::{Anonymous, Credentials, CredentialsError, Endpoint, Login, Options, Retry};
 pub use platform::Platform;
 pub use reference::{DockerReference, Reference, ReferenceError};
 pub use registry::{
-    AuthError, RedirectError, Registry, RegistryError, RequestError, ServerMessage,
+    AuthError, RedirectError, Registry, RegistryError, RegistryTarget, RequestError, ServerMessage,
 };
+pub use target::{Found, ImageTarget, open_target};

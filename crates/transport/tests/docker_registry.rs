@@ -1,15 +1,18 @@
-//! The registry that most registries are made of, as a judge of requests for ranges.
+//! The registry that most registries are made of, as a judge of requests for ranges and
+//! of uploads.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write as _};
 use std::net::TcpListener;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use storage_core::{Digest, RangeReader, RangeSource};
-use transport::{ImageSource, Options, Platform, Registry, media_type};
+use transport::{Found, ImageSource, ImageTarget as _, Options, Platform, Registry};
+use transport::{RegistryTarget, StoredBlob, media_type};
 
 const PROGRAM: &str = "docker-registry";
 
@@ -18,6 +21,8 @@ fn main() -> std::process::ExitCode {
     let mut tests = vec![
         Trial::test("an_image_is_resolved_and_its_ranges_are_right", ranges),
         Trial::test("the_whole_blob_streams", whole),
+        Trial::test("what_is_written_is_read_back", written),
+        Trial::test("a_blob_is_mounted_from_another_repository", mounted),
     ];
     if missing {
         let ignored = |test: Trial| test.with_ignored_flag(true).with_kind("no docker-registry");
@@ -85,6 +90,59 @@ fn whole() -> Result<(), Failed> {
     Ok(())
 }
 
+fn written() -> Result<(), Failed> {
+    let running = Running::start()?;
+    let old = running.open()?.resolve(&Platform::of_machine())?;
+    let target = running.target("fresh/app:v2", None)?;
+    let quiet: Arc<dyn Fn(u64) + Send + Sync> = Arc::new(|_| {});
+    let layer = StoredBlob { digest: old.layers[0].digest, size: old.layers[0].size };
+    let config = StoredBlob { digest: old.config.digest, size: old.config.bytes.len() as u64 };
+    for (blob, content) in [(&layer, &running.layer), (&config, &old.config.bytes)] {
+        assert_eq!(target.find_blob(blob)?, Found::Absent);
+        let mut file = tempfile::tempfile()?;
+        file.write_all(content)?;
+        target.put_blob(blob, &file, &quiet)?;
+        assert_eq!(target.find_blob(blob)?, Found::Present);
+    }
+    let manifest = Box::new(target).finish(&old.manifest.bytes, media_type::OCI_MANIFEST)?;
+    assert_eq!(manifest.digest, old.manifest.digest);
+    let name = format!("{}/fresh/app:v2", running.host).parse()?;
+    let registry = Registry::new(&name, &Options::default())?;
+    assert_eq!(registry.resolve(&Platform::of_machine())?, old);
+    let mut got = Vec::new();
+    let source = registry.blob(&layer.digest, layer.size)?;
+    RangeReader::new(&*source, 0..layer.size).read_to_end(&mut got)?;
+    assert!(got == running.layer);
+
+    // Of what the registry is not told, it takes nothing.
+    let target = running.target("fresh/app:v3", None)?;
+    let mut file = tempfile::tempfile()?;
+    file.write_all(&[1; 1000])?;
+    let lie = StoredBlob { digest: Digest::of(b"other").into(), size: 1000 };
+    assert!(target.put_blob(&lie, &file, &quiet).is_err());
+    assert!(Box::new(target).finish(b"{}", media_type::OCI_MANIFEST).is_err());
+    Ok(())
+}
+
+fn mounted() -> Result<(), Failed> {
+    let running = Running::start()?;
+    let old = running.open()?.resolve(&Platform::of_machine())?;
+    let layer = StoredBlob { digest: old.layers[0].digest, size: old.layers[0].size };
+    assert_eq!(running.target("b/c:v1", None)?.find_blob(&layer)?, Found::Absent);
+    let target = running.target("b/c:v1", Some("app:v1"))?;
+    assert_eq!(target.find_blob(&layer)?, Found::Mounted);
+    assert_eq!(target.find_blob(&layer)?, Found::Present);
+    // What the other one does not have either is sent by the upload that was begun.
+    let missing = StoredBlob { digest: Digest::of(b"missing").into(), size: 7 };
+    assert_eq!(target.find_blob(&missing)?, Found::Absent);
+    let mut file = tempfile::tempfile()?;
+    file.write_all(b"missing")?;
+    let quiet: Arc<dyn Fn(u64) + Send + Sync> = Arc::new(|_| {});
+    target.put_blob(&missing, &file, &quiet)?;
+    assert_eq!(target.find_blob(&missing)?, Found::Present);
+    Ok(())
+}
+
 /// A registry that holds one image, put into its store as files.
 struct Running {
     child: Child,
@@ -128,6 +186,15 @@ impl Running {
 
     fn open(&self) -> Result<Registry, Failed> {
         Ok(Registry::new(&format!("{}/app:v1", self.host).parse()?, &Options::default())?)
+    }
+
+    fn target(&self, name: &str, related: Option<&str>) -> Result<RegistryTarget, Failed> {
+        let here = |name: &str| format!("{}/{name}", self.host).parse();
+        let related = related.map(here).transpose()?;
+        let mut options = Options::default();
+        // It answers 500 to a manifest that is none.
+        options.retry.attempts = 1;
+        Ok(RegistryTarget::new(&here(name)?, related.as_ref(), &options)?)
     }
 }
 

@@ -1,14 +1,8 @@
-//! The two documents of an image.
-//!
-//! Own types, since those of `oci-spec` keep annotations in a hash map: two runs would
-//! give two manifests.
+//! The config of an image.
 
-use std::collections::BTreeMap;
-
-use chunked::write::WrittenBlob;
 use serde::Serialize;
-use storage_core::{BlobDigest, DiffId};
-use transport::{Platform, StoredBlob, media_type};
+use storage_core::DiffId;
+use transport::Platform;
 
 #[derive(Serialize)]
 struct ImageConfig<'a> {
@@ -41,25 +35,6 @@ struct History<'a> {
     created_by: &'static str,
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Manifest<'a> {
-    schema_version: u8,
-    media_type: &'static str,
-    config: Descriptor<'a>,
-    layers: [Descriptor<'a>; 1],
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Descriptor<'a> {
-    media_type: &'static str,
-    digest: &'a BlobDigest,
-    size: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    annotations: Option<&'a BTreeMap<String, String>>,
-}
-
 /// The config of an image with one layer.
 pub(super) fn config(
     platform: &Platform,
@@ -76,26 +51,6 @@ pub(super) fn config(
         config: Empty {},
         rootfs: RootFs { kind: "layers", diff_ids: [diff_id] },
         history: [History { created, created_by: "reflayer build-image" }],
-    })
-}
-
-/// The manifest of an image with one zstd:chunked layer.
-pub(super) fn manifest(config: &StoredBlob, layer: &WrittenBlob) -> Vec<u8> {
-    json(&Manifest {
-        schema_version: 2,
-        media_type: media_type::OCI_MANIFEST,
-        config: Descriptor {
-            media_type: media_type::OCI_CONFIG,
-            digest: &config.digest,
-            size: config.size,
-            annotations: None,
-        },
-        layers: [Descriptor {
-            media_type: media_type::OCI_LAYER_ZSTD,
-            digest: &layer.digest,
-            size: layer.size,
-            annotations: Some(&layer.annotations),
-        }],
     })
 }
 

@@ -12,6 +12,7 @@ use tarball::{TarWriteError, TarWriter, WriterOptions};
 use tree::{Found, TreeReader, Walk, WalkError, WalkOptions};
 
 use super::{BuildError, BuildOptions, Contents};
+use crate::pipeline::ChannelWriter;
 
 /// Bytes handed over at once.
 const BLOCK: usize = 256 * 1024;
@@ -22,7 +23,7 @@ pub(super) fn send_tar(
     to: Sender<io::Result<Bytes>>,
     options: &BuildOptions,
 ) -> Result<Contents, BuildError> {
-    let out = BufWriter::with_capacity(BLOCK, SendBlocks(to));
+    let out = BufWriter::with_capacity(BLOCK, ChannelWriter::new(to));
     let mut source = Source {
         options,
         dir,
@@ -53,12 +54,12 @@ struct Source<'a, W: Write> {
     moved: HashMap<LayerPath, LayerPath>,
 }
 
-impl Source<'_, BufWriter<SendBlocks>> {
+impl Source<'_, BufWriter<ChannelWriter>> {
     fn finish(self) -> Result<Contents, BuildError> {
         let write = |error| BuildError::Tar(TarWriteError::Write(error));
         let out = self.tar.finish().map_err(BuildError::Tar)?;
-        let SendBlocks(to) = out.into_inner().map_err(|error| write(error.into_error()))?;
-        SendBlocks(to).send(Bytes::new()).map_err(write)?;
+        let out = out.into_inner().map_err(|error| write(error.into_error()))?;
+        out.finish().map_err(write)?;
         Ok(self.contents)
     }
 }
@@ -140,28 +141,6 @@ impl<W: Write> Source<'_, W> {
         }
         tracing::info!(path = %fs.path.display(), error = %fs.source, "left out");
         self.contents.skipped += 1;
-        Ok(())
-    }
-}
-
-struct SendBlocks(Sender<io::Result<Bytes>>);
-
-impl SendBlocks {
-    fn send(&self, block: Bytes) -> io::Result<()> {
-        self.0.send(Ok(block)).map_err(|_| io::ErrorKind::BrokenPipe.into())
-    }
-}
-
-impl Write for SendBlocks {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // An empty block would be the end of the stream.
-        if !bytes.is_empty() {
-            self.send(Bytes::copy_from_slice(bytes))?;
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }

@@ -326,7 +326,7 @@ fn layer_report(
 }
 
 /// Calls `work` for every item on a few threads; the results keep the items' order.
-fn in_parallel<T: Send, R: Send>(
+pub(crate) fn in_parallel<T: Send, R: Send>(
     items: Vec<T>,
     threads: usize,
     work: impl Fn(T) -> R + Sync,

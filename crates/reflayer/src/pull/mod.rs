@@ -28,6 +28,7 @@ use crate::progress::Progress;
 use crate::report::{ByteCounts, LayerCounts, LayerReport, LayerWay, PullReport};
 
 pub(crate) use blob_lock::remove_dead_blob_locks;
+pub(crate) use fetch::in_parallel;
 pub(crate) use flight::Flight;
 pub use layer::LayerError;
 pub(crate) use layer::chain as error_chain;

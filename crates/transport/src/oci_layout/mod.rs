@@ -5,13 +5,19 @@ mod error;
 mod files;
 mod read;
 mod slice;
+mod target;
 mod temp;
 mod write;
+mod write_archive;
 
 pub use error::LayoutError;
 pub use read::OciLayout;
+pub use target::LayoutTarget;
 pub use write::{BlobWriter, LayoutWriter, ManifestDescriptor, StoredBlob};
+pub use write_archive::ArchiveTarget;
 
+#[cfg(test)]
+mod target_tests;
 #[cfg(test)]
 mod tests;
 

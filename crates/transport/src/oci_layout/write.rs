@@ -23,7 +23,7 @@ pub struct LayoutWriter {
     dir: OwnedFd,
 }
 
-/// A blob that is in the layout.
+/// A blob, where it is stored: in a layout or a registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoredBlob {
     /// Its name.
@@ -75,7 +75,7 @@ impl LayoutWriter {
         }
         match writer.read(LAYOUT_FILE)? {
             None => {
-                writer.replace_json(LAYOUT_FILE, &json!({"imageLayoutVersion": LAYOUT_VERSION}))?;
+                writer.replace_json(LAYOUT_FILE, &layout_file())?;
             }
             Some(value) if value["imageLayoutVersion"] == LAYOUT_VERSION => {}
             Some(value) => {
@@ -208,6 +208,20 @@ impl LayoutWriter {
 fn open_dir(dir: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, FsError> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::openat(dir, path, flags, Mode::empty()).during("open directory", path)
+}
+
+fn layout_file() -> Value {
+    json!({"imageLayoutVersion": LAYOUT_VERSION})
+}
+
+/// `oci-layout` and `index.json` of a layout with one image.
+pub(super) fn layout_documents(
+    tag: Option<&str>,
+    manifest: &ManifestDescriptor,
+) -> (Vec<u8>, Vec<u8>) {
+    let mut index = empty_index();
+    index["manifests"] = json!([entry(tag, manifest)]);
+    (layout_file().to_string().into_bytes(), index.to_string().into_bytes())
 }
 
 fn empty_index() -> Value {

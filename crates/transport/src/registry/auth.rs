@@ -10,6 +10,7 @@ use reqwest::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use reqwest::{Response, Url};
 use tokio::sync::{Mutex, OnceCell};
 
+use super::access::Access;
 use super::challenge::{self, Challenge};
 use super::error::RequestError;
 use super::http::{Counters, Http};
@@ -94,7 +95,8 @@ impl AuthError {
 pub(super) struct Auth {
     /// `host[:port]/repository`, the key of the login.
     name: String,
-    repository: String,
+    /// What a token is wanted for.
+    scopes: Vec<String>,
     credentials: Arc<dyn Credentials>,
     login: OnceCell<Option<Login>>,
     /// Held while a token is fetched, so that requests side by side fetch one.
@@ -130,10 +132,15 @@ impl std::fmt::Debug for Auth {
 }
 
 impl Auth {
-    pub(super) fn new(host: &str, repository: &str, credentials: Arc<dyn Credentials>) -> Self {
+    pub(super) fn new(
+        host: &str,
+        repository: &str,
+        access: &Access,
+        credentials: Arc<dyn Credentials>,
+    ) -> Self {
         Self {
             name: format!("{host}/{repository}"),
-            repository: repository.into(),
+            scopes: access.scopes(repository),
             credentials,
             login: OnceCell::new(),
             known: Mutex::default(),
@@ -246,12 +253,12 @@ impl Auth {
 
     async fn ask_for_token(&self, http: &Http, service: &Service) -> Result<Vec<u8>, RequestError> {
         let counters = Counters::default();
-        let scope = format!("repository:{}:pull", self.repository);
-        let fields = service.name.iter().map(|name| ("service", name.as_str()));
-        let fields = fields.chain([("scope", scope.as_str())]);
+        let name = service.name.iter().map(|name| ("service", name.as_str()));
         let login = self.login().await?;
         let mut url = service.realm.clone();
         let response = if let Some(Login::IdentityToken(token)) = login {
+            let scopes = self.scopes.join(" ");
+            let fields = name.chain([("scope", scopes.as_str())]);
             let grant = [("grant_type", "refresh_token"), ("refresh_token", token)];
             let form = encode(fields.chain(grant).chain([("client_id", "reflayer")]));
             let request = http
@@ -261,7 +268,8 @@ impl Auth {
                 .body(form);
             http.exchange(request, &counters).await?
         } else {
-            url.query_pairs_mut().extend_pairs(fields);
+            let scopes = self.scopes.iter().map(|scope| ("scope", scope.as_str()));
+            url.query_pairs_mut().extend_pairs(name.chain(scopes));
             let secret = match login {
                 Some(Login::Password { username, password }) => {
                     url.query_pairs_mut().append_pair("account", username);

@@ -2,10 +2,12 @@
 
 use std::sync::{Arc, Mutex};
 
-use reqwest::header::{HeaderMap, HeaderValue};
-use reqwest::{Response, StatusCode, Url};
+use bytes::Bytes;
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{Method, Response, StatusCode, Url};
 use tokio::sync::{OnceCell, watch};
 
+use super::access::Access;
 use super::auth::Auth;
 use super::error::{RegistryError, RequestError};
 use super::http::{Counters, Http};
@@ -44,12 +46,29 @@ pub(super) enum Ranges {
     Ignored,
 }
 
+/// A request with a short body.
+#[derive(Debug)]
+pub(super) struct Ask<'a> {
+    pub(super) method: Method,
+    pub(super) url: Url,
+    pub(super) content_type: &'a str,
+    pub(super) body: Bytes,
+}
+
+impl Ask<'_> {
+    /// A request without a body.
+    pub(super) fn empty(method: Method, url: Url) -> Self {
+        Self { method, url, content_type: "application/octet-stream", body: Bytes::new() }
+    }
+}
+
 impl Endpoint {
     /// An endpoint at `host[:port]/repository`.
     pub(super) fn new(
         location: &str,
         http: Arc<Http>,
         credentials: Arc<dyn Credentials>,
+        access: &Access,
     ) -> Result<Self, RegistryError> {
         let wrong = || RegistryError::Location(location.into());
         let (host, repository) = location.split_once('/').ok_or_else(wrong)?;
@@ -60,7 +79,7 @@ impl Endpoint {
         Ok(Self {
             tls,
             repository: repository.into(),
-            auth: Auth::new(host, repository, credentials),
+            auth: Auth::new(host, repository, access, credentials),
             http,
             base: OnceCell::new(),
             meter: Meter::default(),
@@ -157,7 +176,46 @@ impl Endpoint {
         self.http.successful(response, counters).await
     }
 
-    async fn login(
+    /// Sends a request with a short body, with a login where the registry wants one;
+    /// the answer, whatever it is.
+    ///
+    /// No redirect is followed, and an address elsewhere gets no secret.
+    pub(super) async fn send(&self, ask: &Ask<'_>) -> Result<Response, RequestError> {
+        let counters = Counters::default();
+        let mut secret = self.secret_for(&ask.url).await?;
+        for attempt in 0..=LOGINS {
+            let client = self.http.client(&ask.url)?;
+            let mut request = client.request(ask.method.clone(), ask.url.clone());
+            if ask.method != Method::HEAD {
+                // Also where it is nothing: some servers insist on the length.
+                request = request
+                    .header(CONTENT_LENGTH, ask.body.len())
+                    .header(CONTENT_TYPE, ask.content_type)
+                    .body(ask.body.clone());
+            }
+            if let Some(secret) = &secret {
+                request = request.header(AUTHORIZATION, secret);
+            }
+            let response = self.http.exchange(request, &counters).await?;
+            let denied = response.status() == StatusCode::UNAUTHORIZED;
+            if !denied || !self.is_ours(&ask.url) || attempt == LOGINS {
+                return Ok(response);
+            }
+            secret = Some(self.login(response, secret.as_ref(), &counters).await?);
+        }
+        unreachable!("the last attempt returns")
+    }
+
+    /// The secret to send to an address, if it is one of this registry.
+    pub(super) async fn secret_for(&self, url: &Url) -> Result<Option<HeaderValue>, RequestError> {
+        if self.is_ours(url) { Ok(self.auth.header(&self.http).await?) } else { Ok(None) }
+    }
+
+    pub(super) fn is_ours(&self, url: &Url) -> bool {
+        self.base.get().is_some_and(|base| same_origin(base, url))
+    }
+
+    pub(super) async fn login(
         &self,
         response: Response,
         sent: Option<&HeaderValue>,

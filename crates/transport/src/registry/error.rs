@@ -19,10 +19,24 @@ pub enum RegistryError {
     /// A location that is not `host[:port]/repository`.
     #[error("location {0:?} is not a host and a repository")]
     Location(String),
+    /// A place to write to that is named by a digest.
+    #[error("{0} names an image by its digest, which it has only once it is written")]
+    ByDigest(String),
+    /// The content of a blob to be written could not be opened again.
+    #[error("open the blob to be written")]
+    Unreadable(#[source] io::Error),
     /// A request that failed for good, after the attempts that were worth it.
     #[error("get {url}")]
     Request {
         /// What was asked for, without secrets.
+        url: String,
+        /// Why it failed.
+        source: RequestError,
+    },
+    /// Something that could not be written, after the attempts that were worth it.
+    #[error("write {url}")]
+    Send {
+        /// Where it should have gone, without secrets.
         url: String,
         /// Why it failed.
         source: RequestError,
@@ -120,6 +134,17 @@ pub enum RequestError {
     /// Authentication that did not work out.
     #[error(transparent)]
     Auth(#[from] AuthError),
+    /// An upload that the registry forgot, or for which it wants a fresh login.
+    #[error("the upload was broken off (status {status}){message}")]
+    UploadLost {
+        /// The number.
+        status: u16,
+        /// What the server says about it.
+        message: ServerMessage,
+    },
+    /// An answer to an upload that does not say where it goes on.
+    #[error("the registry does not say where the upload goes on")]
+    NoLocation,
     /// A body that ended early.
     #[error("the answer ended at byte {received} of {expected}")]
     Short {
@@ -194,9 +219,11 @@ impl RequestError {
     /// Whether another attempt may go better.
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Connection(_) | Self::Stalled(_) | Self::Short { .. } | Self::OddRange { .. } => {
-                true
-            }
+            Self::Connection(_)
+            | Self::Stalled(_)
+            | Self::Short { .. }
+            | Self::OddRange { .. }
+            | Self::UploadLost { .. } => true,
             Self::Status { status, .. } => matches!(status, 408 | 429 | 500..=599),
             Self::Auth(error) => error.is_passing(),
             _ => false,
@@ -209,6 +236,7 @@ impl RequestError {
             Self::NotFound(_) => Some(404),
             Self::Denied { status, .. }
             | Self::Status { status, .. }
+            | Self::UploadLost { status, .. }
             | Self::Busy { status, .. } => Some(*status),
             Self::Auth(AuthError::Token { source, .. }) => source.status(),
             _ => None,

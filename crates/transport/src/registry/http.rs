@@ -1,5 +1,6 @@
 //! One request after another: connections, time limits, redirects, what a status means.
 
+use std::pin::pin;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use storage_core::Usage;
 use super::error::{RequestError, ServerMessage, chain};
 use super::redirect::{self, RedirectError, same_origin};
 use super::trust::Trust;
+use crate::Options;
 
 /// Bytes of a body that is read only for its message, or so that its connection can be
 /// used again.
@@ -19,6 +21,9 @@ const SMALL_BODY: usize = 16 * 1024;
 
 /// Longest wait for such a body.
 const SOON: Duration = Duration::from_secs(5);
+
+/// Times the longest silence that a server may need to hash and keep what it was sent.
+const TAKING_IN: u32 = 3;
 
 /// What was sent and received, for whoever pays for it.
 #[derive(Debug, Default)]
@@ -48,8 +53,14 @@ pub(super) struct Http {
 }
 
 impl Http {
-    pub(super) fn new(trust: Trust, stall: Duration) -> Self {
-        Self { verified: OnceLock::new(), unverified: OnceLock::new(), trust, stall }
+    /// With the trust and the patience that the options give.
+    pub(super) fn of(options: &Options) -> Self {
+        let insecure = options.endpoints.iter().filter(|endpoint| endpoint.insecure);
+        let hosts = insecure.filter_map(|endpoint| endpoint.location.split('/').next());
+        let hosts = hosts.chain(options.insecure_hosts.iter().map(String::as_str));
+        let trust = Trust::new(options.tls_verify, hosts);
+        let (verified, unverified) = (OnceLock::new(), OnceLock::new());
+        Self { verified, unverified, trust, stall: options.stall }
     }
 
     /// The client for an address. No redirect is followed inside it.
@@ -86,6 +97,27 @@ impl Http {
             Ok(response) => Ok(response?),
             Err(_) => Err(RequestError::Stalled(self.stall)),
         }
+    }
+
+    /// Sends one request with a long body and waits for the head of its answer, for as
+    /// long as the body moves or, once it is sent, a server may need to take it in.
+    pub(super) async fn upload(
+        &self,
+        request: RequestBuilder,
+        sent: &AtomicU64,
+    ) -> Result<Response, RequestError> {
+        let mut answer = pin!(request.send());
+        let mut before = None;
+        for _ in 0..TAKING_IN {
+            loop {
+                match tokio::time::timeout(self.stall, &mut answer).await {
+                    Ok(response) => return Ok(response?),
+                    Err(_) if before == Some(sent.load(Ordering::Relaxed)) => break,
+                    Err(_) => before = Some(sent.load(Ordering::Relaxed)),
+                }
+            }
+        }
+        Err(RequestError::Stalled(self.stall * TAKING_IN))
     }
 
     /// Asks for `url` and follows redirects.
@@ -157,8 +189,19 @@ impl Http {
         response: Response,
         counters: &Counters,
     ) -> Result<Response, RequestError> {
+        let content = |code| matches!(code, StatusCode::OK | StatusCode::PARTIAL_CONTENT);
+        self.accepted(response, content, counters).await
+    }
+
+    /// Lets what is wanted pass; turns any other status into an error with its message.
+    pub(super) async fn accepted(
+        &self,
+        response: Response,
+        wanted: impl Fn(StatusCode) -> bool,
+        counters: &Counters,
+    ) -> Result<Response, RequestError> {
         let code = response.status();
-        if matches!(code, StatusCode::OK | StatusCode::PARTIAL_CONTENT) {
+        if wanted(code) {
             return Ok(response);
         }
         let retry_after = retry_after(response.headers());

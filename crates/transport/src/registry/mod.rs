@@ -6,8 +6,11 @@
 //! RegistryBlob ─┘ fetch: several range::fetch at once, else one whole::fetch;
 //!    │              several::fetch where the registry has proved able
 //!    └ Inlet ◄── bounded ── Outlet
+//!
+//! RegistryTarget ── Endpoint; upload, of Outgoing: a file as a body
 //! ```
 
+mod access;
 mod answer;
 mod auth;
 mod blob;
@@ -22,6 +25,7 @@ mod http;
 mod meter;
 mod multipart;
 mod net;
+mod outgoing;
 mod pieces;
 mod places;
 mod proof;
@@ -30,7 +34,9 @@ mod range;
 mod redirect;
 mod retry;
 mod several;
+mod target;
 mod trust;
+mod upload;
 mod whole;
 
 use std::sync::Arc;
@@ -40,6 +46,7 @@ use storage_core::{BlobDigest, RangeSource};
 pub use auth::AuthError;
 pub use error::{RegistryError, RequestError, ServerMessage};
 pub use redirect::RedirectError;
+pub use target::RegistryTarget;
 
 use self::blob::RegistryBlob;
 use self::documents::{Document, Expected};

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use storage_core::Link;
 
+use super::access::Access;
 use super::documents::{self, Document, Expected};
 use super::endpoint::{Endpoint, Ranges};
 use super::error::RegistryError;
 use super::http::Http;
 use super::queue;
-use super::trust::Trust;
 use crate::{DockerReference, Options, Retry};
 
 /// Mirrors and registry of one image.
@@ -29,20 +29,19 @@ impl Places {
         reference: &DockerReference,
         options: &Options,
     ) -> Result<Self, RegistryError> {
-        let insecure = options.endpoints.iter().filter(|endpoint| endpoint.insecure);
-        let hosts = insecure.filter_map(|endpoint| endpoint.location.split('/').next());
-        let hosts = hosts.chain(options.insecure_hosts.iter().map(String::as_str));
-        let http = Arc::new(Http::new(Trust::new(options.tls_verify, hosts), options.stall));
+        let http = Arc::new(Http::of(options));
         let name = reference.name();
         let mut locations: Vec<_> =
             options.endpoints.iter().map(|endpoint| endpoint.location.as_str()).collect();
         if locations.is_empty() {
             locations.push(&name);
         }
+        let endpoint = |location| {
+            Endpoint::new(location, http.clone(), options.credentials.clone(), &Access::Pull)
+        };
         let endpoints = locations
             .into_iter()
-            .map(|location| Endpoint::new(location, http.clone(), options.credentials.clone()))
-            .map(|endpoint| endpoint.map(Arc::new))
+            .map(|location| endpoint(location).map(Arc::new))
             .collect::<Result<_, _>>()?;
         Ok(Self {
             endpoints,

@@ -12,7 +12,7 @@ use crate::server::{Answer, Request, Server};
 
 /// A login for everything, and a list of what it was asked for.
 #[derive(Default)]
-struct Known {
+pub(crate) struct Known {
     login: Option<Login>,
     asked: Mutex<Vec<String>>,
 }
@@ -27,11 +27,11 @@ impl Credentials for Known {
     }
 }
 
-fn password() -> Login {
+pub(crate) fn password() -> Login {
     Login::password("me", "open sesame")
 }
 
-fn with(login: Option<Login>) -> (Options, Arc<Known>) {
+pub(crate) fn with(login: Option<Login>) -> (Options, Arc<Known>) {
     let known = Arc::new(Known { login, ..Known::default() });
     let mut options = options();
     options.credentials = known.clone();
@@ -66,7 +66,7 @@ fn token_registry(image: &Image, uses: usize) -> Server {
     })
 }
 
-fn challenge(host: &str) -> Answer {
+pub(crate) fn challenge(host: &str) -> Answer {
     let bearer =
         format!(r#"Bearer realm="http://{host}/token?x=1",service="reg, istry",scope="ignored""#);
     Answer::new(401, r#"{"errors":[{"code":"UNAUTHORIZED"}]}"#).header("WWW-Authenticate", bearer)

@@ -6,3 +6,4 @@ mod image;
 mod ranges;
 mod server;
 mod several;
+mod uploads;
