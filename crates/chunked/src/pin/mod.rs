@@ -9,6 +9,7 @@ mod scratch;
 mod shared;
 mod whole_file;
 
+use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
 
 use storage_core::{Dirs, RangeSource};
@@ -23,7 +24,10 @@ use crate::{ApplyError, Choice, LayerBytes, Plan, Prover, Sources, TocFile};
 
 use chunk::Chunks;
 use refused::Refused;
-use whole_file::WholeFiles;
+use whole_file::{Begun, Cloned, WholeFiles};
+
+/// Clones that wait to be looked at; each is an open file.
+const AHEAD: usize = 8;
 
 /// A plan of which all that needs no network was carried out.
 #[derive(Debug)]
@@ -76,12 +80,13 @@ impl<'t> Plan<'t> {
             chunks: Chunks::new(self, sources, dirs, &refused)?,
             making,
             asked,
+            cloned: VecDeque::new(),
             late: Vec::new(),
         };
         let links = walk.through()?;
         let Walk { chunks, making, asked, mut late, .. } = walk;
         chunks.finish()?;
-        // What waited for other layers came after its turn.
+        // What waited for other layers, or had a clone that was wrong, came after its turn.
         late.sort_unstable();
         let late = Missing::of(self.toc, self.map.wanted(), late);
         Ok(PinnedPlan { making, scratch: dirs.scratch, asked, late, links, choices })
@@ -95,6 +100,8 @@ struct Walk<'p, 't, 'd> {
     chunks: Chunks<'p>,
     making: Making<'t, 'd>,
     asked: Arrivals<'d>,
+    /// Files that were cloned and not looked at.
+    cloned: VecDeque<Cloned<'t>>,
     /// Numbers of files and of chunks in them that candidates did not give.
     late: Vec<(u32, u32)>,
 }
@@ -127,17 +134,47 @@ impl<'t> Walk<'_, 't, '_> {
         for file in waiting {
             self.make(file)?;
         }
+        self.settle_down_to(0)?;
         Ok(links)
     }
 
     /// Makes as much of a file as can be had without the network.
+    ///
+    /// Clones are not looked at at once: what they hold has to come from the disk, and
+    /// comes while the next files are made.
     fn make(&mut self, file: TocFile<'t>) -> Result<(), ApplyError> {
-        if self.files.take(file, &mut self.making)? {
-            return Ok(());
+        let begun = match self.files.begin(file, &mut self.making) {
+            Err(ApplyError::Tree(error)) if error.is_lack_of_descriptors() => {
+                self.settle_down_to(0)?;
+                self.files.begin(file, &mut self.making)
+            }
+            begun => begun,
+        };
+        self.go_on(begun?)?;
+        self.settle_down_to(AHEAD)
+    }
+
+    fn go_on(&mut self, begun: Begun<'t>) -> Result<(), ApplyError> {
+        match begun {
+            Begun::Made => Ok(()),
+            Begun::Cloned(cloned) => {
+                self.cloned.push_back(cloned);
+                Ok(())
+            }
+            Begun::Hopeless(file) if file.chunks().all(|chunk| chunk.hole) => {
+                self.making.make_hole(file)
+            }
+            Begun::Hopeless(file) => self.chunks.take(file, &mut self.making, &mut self.late),
         }
-        if file.chunks().all(|chunk| chunk.hole) {
-            return self.making.make_hole(file);
+    }
+
+    /// Looks at clones, the oldest first, until so many are left.
+    fn settle_down_to(&mut self, count: usize) -> Result<(), ApplyError> {
+        while self.cloned.len() > count {
+            let Some(cloned) = self.cloned.pop_front() else { break };
+            let begun = self.files.settle(cloned, &mut self.making)?;
+            self.go_on(begun)?;
         }
-        self.chunks.take(file, &mut self.making, &mut self.late)
+        Ok(())
     }
 }

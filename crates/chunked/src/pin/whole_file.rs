@@ -2,10 +2,11 @@
 
 use std::fs::File;
 use std::io;
+use std::num::NonZero;
 use std::os::unix::fs::{FileExt, MetadataExt};
 
 use reflink::{ReflinkError, reflink};
-use rustix::fs::fstat;
+use rustix::fs::{Advice, fadvise, fstat};
 use storage_core::{Dirs, FsError, FsResultExt, Hasher};
 use tree::NewFile;
 
@@ -20,6 +21,9 @@ const BUFFER: usize = 128 << 10;
 /// The least that a filesystem leaves out where a file is all zeros; what is longer
 /// is not kept among the metadata.
 const BLOCK: usize = 4096;
+
+/// Bytes of a clone that are asked for before its turn comes.
+const READ_AHEAD: u64 = 1 << 20;
 
 /// Least length of a file that is worth being written to the disk at once, so that its
 /// extents can be shared.
@@ -44,10 +48,31 @@ struct Source {
     device: u64,
 }
 
+/// A file whose content was cloned and has to be looked at.
+#[derive(Debug)]
+pub(super) struct Cloned<'t> {
+    file: TocFile<'t>,
+    target: NewFile,
+    /// How many candidates were tried for it.
+    tried: usize,
+}
+
+/// What became of a file.
+#[derive(Debug)]
+pub(super) enum Begun<'t> {
+    /// It is in its place.
+    Made,
+    /// It is, but nobody has looked at it yet.
+    Cloned(Cloned<'t>),
+    /// None of its candidates served.
+    Hopeless(TocFile<'t>),
+}
+
 /// How a candidate became ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Taken {
+enum Filled {
     Shared,
+    /// And it was the right one.
     Copied,
 }
 
@@ -73,51 +98,94 @@ impl<'p> WholeFiles<'p> {
         Ok(Self { plan, sources, dirs, refused, device, short, buffer: vec![0; BUFFER] })
     }
 
-    /// Makes `file` from one of its candidates, and tells the prover; `false` if none
-    /// of them served.
-    pub(super) fn take(
+    /// Makes `file` from one of its candidates, as far as can be without waiting for
+    /// the disk.
+    pub(super) fn begin<'t>(
         &mut self,
-        file: TocFile<'_>,
+        file: TocFile<'t>,
         making: &mut Making<'_, '_>,
-    ) -> Result<bool, ApplyError> {
-        let Making { tree, report, prover, .. } = making;
-        let mut target: Option<NewFile> = None;
-        for candidate in self.plan.candidates(file) {
+    ) -> Result<Begun<'t>, ApplyError> {
+        self.try_candidates(file, 0, None, making)
+    }
+
+    /// Looks at a clone; if it is not what it should be, goes on with the next candidate.
+    pub(super) fn settle<'t>(
+        &mut self,
+        cloned: Cloned<'t>,
+        making: &mut Making<'_, '_>,
+    ) -> Result<Begun<'t>, ApplyError> {
+        let Cloned { file, target, tried } = cloned;
+        let Ok(seen) = self.content_is_right(&target, file) else {
+            tracing::debug!(path = %file.path(), "a clone has another content");
+            return self.try_candidates(file, tried, Some(target), making);
+        };
+        making.report.shared += if file.size() >= self.short && !seen.empty_block {
+            // It has no holes either, so there is nothing to ask.
+            file.size()
+        } else {
+            shared::of_cloned(&target, file.size())
+        };
+        self.complete(file, target, making)
+    }
+
+    /// Tries candidates, but for so many that were tried before.
+    fn try_candidates<'t>(
+        &mut self,
+        file: TocFile<'t>,
+        tried: usize,
+        mut target: Option<NewFile>,
+        making: &mut Making<'_, '_>,
+    ) -> Result<Begun<'t>, ApplyError> {
+        for (number, candidate) in (0..).zip(self.plan.candidates(file)).skip(tried) {
             let Some(source) = self.open(&candidate, file) else { continue };
-            let entry = file.entry();
             let new = match target.take() {
                 Some(used) => {
                     used.set_len(0).during("truncate", file.path().as_path())?;
                     used
                 }
-                None => tree.create(&entry)?,
+                None => making.tree.create(&file.entry())?,
             };
-            if self.plan.reuse == Reuse::HardLink
-                && self.content_is_right(&source.file, file).is_ok()
-                && link::replace(&source.file, &entry, self.dirs)?
-            {
-                report.reused_files += file.size();
-                report.shared += file.size();
-                self.tell(prover, file);
-                return Ok(true);
+            if self.link(&source.file, file)? {
+                making.report.reused_files += file.size();
+                making.report.shared += file.size();
+                self.tell(making.prover, file);
+                return Ok(Begun::Made);
             }
             let early = file.size() < WORTH_SHARING && self.plan.is_in_flight(&candidate);
-            if let Ok((taken, seen)) = self.fill(&source, early, &new, file)? {
-                report.reused_files += file.size();
-                report.shared += match taken {
-                    Taken::Copied => 0,
-                    // It has no holes either, so there is nothing to ask.
-                    Taken::Shared if file.size() >= self.short && !seen.empty_block => file.size(),
-                    Taken::Shared => shared::of_cloned(&new, file.size()),
-                };
-                tree.complete(new, &entry)?;
-                self.tell(prover, file);
-                return Ok(true);
+            match self.fill(&source, early, &new, file)? {
+                Ok(Filled::Shared) => {
+                    // Only a wish: it is read soon.
+                    let ahead = NonZero::new(file.size().min(READ_AHEAD));
+                    fadvise(&*new, 0, ahead, Advice::WillNeed).ok();
+                    return Ok(Begun::Cloned(Cloned { file, target: new, tried: number + 1 }));
+                }
+                Ok(Filled::Copied) => return self.complete(file, new, making),
+                Err(Useless) => {}
             }
             tracing::debug!(?candidate, path = %file.path(), "candidate is of no use");
             target = Some(new);
         }
-        Ok(false)
+        Ok(Begun::Hopeless(file))
+    }
+
+    /// Gives a file that is right its attributes, and tells the prover.
+    fn complete<'t>(
+        &self,
+        file: TocFile<'t>,
+        target: NewFile,
+        making: &mut Making<'_, '_>,
+    ) -> Result<Begun<'t>, ApplyError> {
+        making.report.reused_files += file.size();
+        making.tree.complete(target, &file.entry())?;
+        self.tell(making.prover, file);
+        Ok(Begun::Made)
+    }
+
+    /// Puts a hard link in the file's place, if that is wanted and all is equal.
+    fn link(&mut self, source: &File, file: TocFile<'_>) -> Result<bool, FsError> {
+        Ok(self.plan.reuse == Reuse::HardLink
+            && self.content_is_right(source, file).is_ok()
+            && link::replace(source, &file.entry(), self.dirs)?)
     }
 
     /// The candidate's file, if it is one of the right length.
@@ -137,8 +205,8 @@ impl<'p> WholeFiles<'p> {
         }
     }
 
-    /// Brings the source's bytes into `target`, and only then looks at them; copies
-    /// them if it is `early` to share them.
+    /// Brings the source's bytes into `target`: shares them, to be looked at later, or
+    /// copies and looks at them, if sharing is refused or it is `early` for it.
     ///
     /// The outer error is one of the target, the inner one of the source.
     fn fill(
@@ -147,15 +215,15 @@ impl<'p> WholeFiles<'p> {
         early: bool,
         target: &File,
         file: TocFile<'_>,
-    ) -> Result<Result<(Taken, Seen), Useless>, FsError> {
-        if early && self.plan.reuse != Reuse::ReflinkOnly {
+    ) -> Result<Result<Filled, Useless>, FsError> {
+        let may_copy = self.plan.reuse != Reuse::ReflinkOnly;
+        if early && may_copy {
             return self.copy(&source.file, target, file);
         }
         match self.share(source, target) {
-            Ok(true) => Ok(self.content_is_right(target, file).map(|seen| (Taken::Shared, seen))),
-            Ok(false) if self.plan.reuse == Reuse::ReflinkOnly => Ok(Err(Useless)),
-            Ok(false) => self.copy(&source.file, target, file),
-            Err(Useless) => Ok(Err(Useless)),
+            Ok(true) => Ok(Ok(Filled::Shared)),
+            Ok(false) if may_copy => self.copy(&source.file, target, file),
+            Ok(false) | Err(Useless) => Ok(Err(Useless)),
         }
     }
 
@@ -184,7 +252,7 @@ impl<'p> WholeFiles<'p> {
         source: &File,
         target: &File,
         file: TocFile<'_>,
-    ) -> Result<Result<(Taken, Seen), Useless>, FsError> {
+    ) -> Result<Result<Filled, Useless>, FsError> {
         let path = file.path();
         let buffer = &mut self.buffer;
         let right = hash_file(source, file, buffer, |offset, bytes| {
@@ -196,7 +264,7 @@ impl<'p> WholeFiles<'p> {
         if right.is_ok() {
             target.set_len(file.size()).during("set the length of", path.as_path())?;
         }
-        Ok(right.map(|seen| (Taken::Copied, seen)))
+        Ok(right.map(|_| Filled::Copied))
     }
 
     fn content_is_right(&mut self, content: &File, file: TocFile<'_>) -> Result<Seen, Useless> {
