@@ -25,6 +25,7 @@ mod net;
 mod pieces;
 mod places;
 mod proof;
+mod proxy;
 mod queue;
 mod range;
 mod redirect;

@@ -9,7 +9,8 @@ use storage_core::Link;
 use super::documents::{self, Document, Expected};
 use super::endpoint::{Endpoint, Ranges};
 use super::error::RegistryError;
-use super::http::Http;
+use super::http::{Http, Identity};
+use super::proxy::Detours;
 use super::queue;
 use super::trust::Trust;
 use crate::{DockerReference, Options, Retry};
@@ -32,18 +33,18 @@ impl Places {
         let insecure = options.endpoints.iter().filter(|endpoint| endpoint.insecure);
         let hosts = insecure.filter_map(|endpoint| endpoint.location.split('/').next());
         let hosts = hosts.chain(options.insecure_hosts.iter().map(String::as_str));
-        let http = Arc::new(Http::new(Trust::new(options.tls_verify, hosts), options.stall));
-        let name = reference.name();
-        let mut locations: Vec<_> =
-            options.endpoints.iter().map(|endpoint| endpoint.location.as_str()).collect();
-        if locations.is_empty() {
-            locations.push(&name);
-        }
-        let endpoints = locations
-            .into_iter()
-            .map(|location| Endpoint::new(location, http.clone(), options.credentials.clone()))
-            .map(|endpoint| endpoint.map(Arc::new))
-            .collect::<Result<_, _>>()?;
+        let trust = Trust::new(options.tls_verify, hosts);
+        let detours = Detours::new(&options.proxies)?;
+        let named = [crate::Endpoint::new(reference.name(), false)];
+        let places = if options.endpoints.is_empty() { &named[..] } else { &options.endpoints };
+        let endpoint = |place: &crate::Endpoint| {
+            let location = &place.location;
+            let identity = Identity::new(location, &place.certificates)?;
+            // Each has certificates of its own, so connections are not shared.
+            let http = Http::new(trust.clone(), detours.clone(), identity, options.stall);
+            Endpoint::new(location, Arc::new(http), options.credentials.clone()).map(Arc::new)
+        };
+        let endpoints = places.iter().map(endpoint).collect::<Result<_, _>>()?;
         Ok(Self {
             endpoints,
             preferred: AtomicUsize::new(0),
