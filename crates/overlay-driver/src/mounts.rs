@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{CWD, Dir, Mode, OFlags};
 use storage_core::{FsError, FsResultExt, LayerId};
 
 use crate::driver::Driver;
@@ -43,6 +43,34 @@ impl Driver {
         Ok(using)
     }
 
+    /// Those of some layers that a mount of any process of this machine speaks of.
+    ///
+    /// For mounts of other mount namespaces, whose paths mean nothing here: a layer
+    /// counts by its id, so that one of another store with the same id counts as well.
+    /// Processes that cannot be looked at, as in another process namespace, show nothing.
+    ///
+    /// # Errors
+    ///
+    /// If the processes cannot be listed.
+    pub fn mounted_anywhere(
+        &self,
+        layers: &BTreeSet<LayerId>,
+    ) -> Result<BTreeSet<LayerId>, FsError> {
+        let mut found = BTreeSet::new();
+        for table in tables_of_all()? {
+            for mount in table::parse(&table) {
+                let paths = mount.layer_paths.iter().chain([&mount.point]);
+                let names =
+                    paths.flat_map(|path| path.components()).filter_map(|part| match part {
+                        Component::Normal(name) => name.to_str()?.parse().ok(),
+                        _ => None,
+                    });
+                found.extend(names.filter(|id| layers.contains(id)));
+            }
+        }
+        Ok(found)
+    }
+
     fn identity(&self) -> Result<Identity, FsError> {
         let stat = rustix::fs::fstat(&self.home.dir).during("look at", layout::HOME)?;
         Ok((stat.st_dev, stat.st_ino))
@@ -50,13 +78,41 @@ impl Driver {
 }
 
 fn read_table() -> Result<Vec<u8>, FsError> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(CWD, MOUNT_INFO, flags, Mode::empty());
     let mut table = Vec::new();
-    File::from(file.during("open", MOUNT_INFO)?)
-        .read_to_end(&mut table)
-        .during("read", MOUNT_INFO)?;
+    open(MOUNT_INFO, OFlags::RDONLY)?.read_to_end(&mut table).during("read", MOUNT_INFO)?;
     Ok(table)
+}
+
+fn open(path: &str, flags: OFlags) -> Result<File, FsError> {
+    let file = rustix::fs::openat(CWD, path, flags | OFlags::CLOEXEC, Mode::empty());
+    Ok(file.during("open", path)?.into())
+}
+
+/// The tables of all processes, that of each mount namespace once where they can be
+/// told apart.
+fn tables_of_all() -> Result<Vec<Vec<u8>>, FsError> {
+    let directory = open("/proc", OFlags::RDONLY | OFlags::DIRECTORY)?;
+    let mut namespaces = BTreeSet::new();
+    let mut tables = Vec::new();
+    for entry in Dir::new(directory).during("list", "/proc")? {
+        let name = entry.during("list", "/proc")?.file_name().to_string_lossy().into_owned();
+        if !name.bytes().all(|b| b.is_ascii_digit()) {
+            continue;
+        }
+        // What fails here is a process that has ended, or one of somebody else.
+        let namespace = rustix::fs::readlinkat(CWD, format!("/proc/{name}/ns/mnt"), Vec::new());
+        if namespace.is_ok_and(|namespace| !namespaces.insert(namespace)) {
+            continue;
+        }
+        let Ok(mut file) = open(&format!("/proc/{name}/mountinfo"), OFlags::RDONLY) else {
+            continue;
+        };
+        let mut table = Vec::new();
+        if file.read_to_end(&mut table).is_ok() {
+            tables.push(table);
+        }
+    }
+    Ok(tables)
 }
 
 /// Tells which paths lie in a layer of this store.

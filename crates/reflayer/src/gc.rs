@@ -103,12 +103,19 @@ impl Store {
     }
 
     /// Layers that a mount shows: one that this process sees, or one that another
-    /// tool recorded, perhaps from a mount namespace of its own.
+    /// tool recorded from a mount namespace of its own.
+    ///
+    /// A record alone proves nothing: who wrote it may have died, and its mount with it.
     pub(crate) fn mounted(&self, layers: &Layers<'_>) -> Result<BTreeSet<LayerId>, RecordError> {
+        let mut mounted: BTreeSet<_> = self.driver.mounts_using()?.into_keys().collect();
         let recorded = self.mounts.read(layers)?;
         let recorded = recorded.records().iter().filter(|mount| mount.count > 0);
-        let seen = self.driver.mounts_using()?.into_keys();
-        Ok(seen.chain(recorded.map(|mount| mount.id.clone())).collect())
+        let recorded: BTreeSet<_> = recorded.map(|mount| mount.id.clone()).collect();
+        let unseen = recorded.difference(&mounted).cloned().collect::<BTreeSet<_>>();
+        if !unseen.is_empty() {
+            mounted.extend(self.driver.mounted_anywhere(&unseen)?);
+        }
+        Ok(mounted)
     }
 
     /// Whether a layer with this `metadata` may still get an image.

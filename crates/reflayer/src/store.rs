@@ -33,9 +33,10 @@ pub struct Store {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StoreOptions {
-    /// Roots of other stores, from whose layers a pull may take files and chunks.
-    /// They are read in place and never changed, and may lie on read-only
-    /// filesystems; one that cannot be read is left out, with a warning.
+    /// Roots of other stores, which are read in place and never changed, and may lie on
+    /// read-only filesystems. Their images are listed and mounted like the store's own,
+    /// and a layer that they have is not pulled. One that cannot be read is left out,
+    /// with a warning.
     pub additional: Vec<PathBuf>,
 }
 
@@ -95,14 +96,16 @@ impl Store {
     ) -> Result<Self, OpenError> {
         let (root_path, root) = open_directory(root)?;
         let (_, run_root) = open_directory(run_root)?;
+        let additional = AdditionalStore::open_all(&options.additional, &root);
+        let trees = additional.iter().map(|store| store.trees.clone()).collect();
         Ok(Self {
-            driver: Driver::open(&root)?,
+            driver: Driver::open(&root)?.beside(trees)?,
             layers: LayerStore::open(&root)?,
             images: ImageStore::open(&root)?,
             containers: ContainerStore::open(&root)?,
             mounts: MountStore::open(&run_root)?,
             privileges: Privileges::of_process(),
-            additional: AdditionalStore::open_all(&options.additional, &root),
+            additional,
             run_root,
             root_path,
         })
