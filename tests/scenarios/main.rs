@@ -4,6 +4,7 @@
 //! without it, what cannot be had shows up as ignored, with the reason.
 #![expect(clippy::print_stderr, reason = "scenarios report figures to a person")]
 
+mod additional;
 mod build_image;
 mod built;
 mod extents;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         gc::trials(),
         extents::trials(),
         mount::trials(),
+        additional::trials(),
         kill::trials(),
         trouble::trials(),
         build_image::trials(),
