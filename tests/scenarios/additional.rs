@@ -16,8 +16,8 @@ use crate::world;
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
-        on("xfs", "our_store_serves_podman_for_two_roots_at_once", serves_podman),
-        on("ext4", "podmans_store_serves_us", serves_us),
+        on("xfs", "additional_store_of_ours_serves_two_roots", serves_podman),
+        on("ext4", "additional_store_of_podman_serves_us", serves_us),
         on("ext4", "what_podman_has_mounted_is_kept", podmans_mount),
         on("ext4", "what_we_have_mounted_is_unmounted_by_us", our_mount),
     ]
@@ -73,7 +73,8 @@ fn serves_us(filesystem: &Filesystem) -> Result<()> {
     let theirs = Store::new(filesystem)?;
     let form = Compression::Gzip;
     let small = small::make(&theirs.room().join("small"), &[form])?;
-    let mut copy = theirs.podman()?.skopeo_copy(&[small.layout(form).dir()]);
+    let skopeo = theirs.podman()?;
+    let mut copy = skopeo.skopeo_copy(&[small.layout(form).dir()]);
     copy.args([&small.reference(form, "v1"), "containers-storage:localhost/small:v1"]);
     judge::run(&mut copy)?;
     let shared = ReadOnly::of(&theirs.root(), &theirs.room().join("shared"))?;

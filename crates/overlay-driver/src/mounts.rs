@@ -43,38 +43,31 @@ impl Driver {
         Ok(using)
     }
 
-    /// Those of some layers that a mount of any process of this machine speaks of.
-    ///
-    /// For mounts of other mount namespaces, whose paths mean nothing here: a layer
-    /// counts by its id, so that one of another store with the same id counts as well.
-    /// Processes that cannot be looked at, as in another process namespace, show nothing.
-    ///
-    /// # Errors
-    ///
-    /// If the processes cannot be listed.
-    pub fn mounted_anywhere(
-        &self,
-        layers: &BTreeSet<LayerId>,
-    ) -> Result<BTreeSet<LayerId>, FsError> {
-        let mut found = BTreeSet::new();
-        for table in tables_of_all()? {
-            for mount in table::parse(&table) {
-                let paths = mount.layer_paths.iter().chain([&mount.point]);
-                let names =
-                    paths.flat_map(|path| path.components()).filter_map(|part| match part {
-                        Component::Normal(name) => name.to_str()?.parse().ok(),
-                        _ => None,
-                    });
-                found.extend(names.filter(|id| layers.contains(id)));
-            }
-        }
-        Ok(found)
-    }
-
     fn identity(&self) -> Result<Identity, FsError> {
         let stat = rustix::fs::fstat(&self.home.dir).during("look at", layout::HOME)?;
         Ok((stat.st_dev, stat.st_ino))
     }
+}
+
+/// Those of some absolute paths at which any process of this machine sees a mount.
+///
+/// For mounts of other mount namespaces. A process below another root directory sees
+/// shorter paths, and one above it longer ones: a mount point counts if it ends with the
+/// path. Processes that cannot be looked at, as in another process namespace, see nothing.
+///
+/// # Errors
+///
+/// If the processes cannot be listed.
+pub fn mounted_anywhere(paths: &BTreeSet<PathBuf>) -> Result<BTreeSet<PathBuf>, FsError> {
+    let mut found = BTreeSet::new();
+    for table in tables_of_all()? {
+        for mount in table::parse(&table) {
+            let is_it =
+                |path: &&PathBuf| mount.point.ends_with(path.strip_prefix("/").unwrap_or(path));
+            found.extend(paths.iter().filter(is_it).cloned());
+        }
+    }
+    Ok(found)
 }
 
 fn read_table() -> Result<Vec<u8>, FsError> {
@@ -181,4 +174,17 @@ pub(crate) fn path_of_fd(fd: impl AsFd) -> Result<PathBuf, FsError> {
     let link = format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd());
     let path = rustix::fs::readlinkat(CWD, &link, Vec::new()).during("read link", &link)?;
     Ok(path_of(path.into_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mounts_are_found_by_the_end_of_their_paths() {
+        let paths = ["/proc", "/nowhere/overlay/merged", "/"].map(PathBuf::from);
+        let found = mounted_anywhere(&BTreeSet::from(paths)).unwrap();
+        assert!(found.contains(Path::new("/proc")));
+        assert!(!found.contains(Path::new("/nowhere/overlay/merged")));
+    }
 }

@@ -1,6 +1,7 @@
 //! Removing what nothing refers to and nobody is making.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use rustix::fs::{AtFlags, statat};
 use rustix::io::Errno;
@@ -110,10 +111,12 @@ impl Store {
         let mut mounted: BTreeSet<_> = self.driver.mounts_using()?.into_keys().collect();
         let recorded = self.mounts.read(layers)?;
         let recorded = recorded.records().iter().filter(|mount| mount.count > 0);
-        let recorded: BTreeSet<_> = recorded.map(|mount| mount.id.clone()).collect();
-        let unseen = recorded.difference(&mounted).cloned().collect::<BTreeSet<_>>();
+        let unseen = recorded.filter(|mount| !mounted.contains(&mount.id));
+        let unseen: BTreeMap<_, _> =
+            unseen.map(|mount| (PathBuf::from(&mount.path), mount.id.clone())).collect();
         if !unseen.is_empty() {
-            mounted.extend(self.driver.mounted_anywhere(&unseen)?);
+            let found = overlay_driver::mounted_anywhere(&unseen.keys().cloned().collect())?;
+            mounted.extend(found.iter().filter_map(|path| unseen.get(path)).cloned());
         }
         Ok(mounted)
     }
