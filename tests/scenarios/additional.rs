@@ -9,13 +9,14 @@ use testkit::fs_role::Filesystem;
 use testkit::judge;
 use testkit::peer::Compression;
 
-use crate::needs::on;
+use crate::needs::{on, on_two};
 use crate::small;
 use crate::store::{Store, said};
 use crate::world;
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
+        on_two("ext4", "xfs", "an_image_store_is_shared_with_podman", image_store),
         on("xfs", "additional_store_of_ours_serves_two_roots", serves_podman),
         on("ext4", "additional_store_of_podman_serves_us", serves_us),
         on("ext4", "what_podman_has_mounted_is_kept", podmans_mount),
@@ -113,6 +114,50 @@ fn serves_us(filesystem: &Filesystem) -> Result<()> {
     drop(podman);
     theirs.expect_clean()?;
     ours.expect_clean()
+}
+
+/// Images live on another filesystem than containers, and in one place for both tools.
+fn image_store(filesystem: &Filesystem, other: &Filesystem) -> Result<()> {
+    let store = Store::new(filesystem)?;
+    let room = other.room().context("make room for the image store")?;
+    let place = room.path().join("images");
+    let forms = [Compression::Gzip, Compression::Chunked];
+    let small = small::make(&store.room().join("small"), &forms)?;
+    let option = place.to_str().context("a plain path")?.to_owned();
+    let ours = |arguments: &[&str]| store.json(&[&["--imagestore", &option], arguments].concat());
+    ours(&["pull", "--name", "localhost/ours:v1", &small.reference(Compression::Chunked, "v1")])?;
+    let podman = store.podman()?.with_image_store(&place)?;
+    let theirs = small.layout(Compression::Gzip);
+    let mut copy = podman.skopeo_copy(&[theirs.dir()]);
+    let v2 = small.reference(Compression::Gzip, "v2");
+    judge::run(copy.args([&v2, "containers-storage:localhost/theirs:v2"]))?;
+    for image in ["localhost/ours:v1", "localhost/theirs:v2"] {
+        podman.run(&["create", "--name", "it", image, "/usr/bin/tool"])?;
+        let tar = store.run_root().join("it.tar");
+        podman.run(&["export", "-o", tar.to_str().context("a plain path")?, "it"])?;
+        let list = judge::output(Command::new("tar").arg("-tf").arg(&tar))?;
+        ensure!(list.lines().any(|line| line == "usr/bin/tool"), "{image} has {list}");
+        let refused = store.output(&["--imagestore", &option, "rmi", image])?;
+        ensure!(refused.status.code() == Some(5), "a container has it: {}", said(&refused));
+        let found = ours(&["check"])?;
+        ensure!(found.as_array().is_some_and(Vec::is_empty), "check: {found}");
+        podman.run(&["rm", "it"])?;
+    }
+    let names = ours(&["images"])?;
+    let names: Vec<_> = names.as_array().into_iter().flatten().map(|i| &i["names"][0]).collect();
+    ensure!(names == ["localhost/ours:v1", "localhost/theirs:v2"], "images: {names:?}");
+    let report = ours(&["plan", &small.reference(Compression::Chunked, "v2")])?;
+    ensure!(report["bytes"]["to_fetch"] == 0, "podman has its layers: {report}");
+    let found = podman.check()?;
+    ensure!(!found.contains("not found"), "podman system check: {found}");
+    ours(&["rmi", "theirs:v2"])?;
+    podman.run(&["rmi", "localhost/ours:v1"])?;
+    let left = ours(&["layers"])?;
+    ensure!(left.as_array().is_some_and(Vec::is_empty), "layers are left: {left}");
+    let dirs = std::fs::read_dir(place.join("overlay")).context("list the image store")?;
+    let dirs = dirs.flatten().filter(|entry| entry.file_name().len() == 64).count();
+    ensure!(dirs == 0, "{dirs} trees are left");
+    Ok(())
 }
 
 /// A process that is killed at the end.

@@ -28,6 +28,9 @@ pub(crate) struct Global {
     /// repeated. Those of storage.conf come after it, unless --root is given.
     #[arg(long, value_name = "DIR")]
     pub(crate) additional_store: Vec<PathBuf>,
+    /// Where images and their layers live, if not in the store's root directory.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) imagestore: Option<PathBuf>,
     /// One JSON document on standard output instead of text.
     #[arg(long, global = true)]
     pub(crate) json: bool,

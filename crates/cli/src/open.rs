@@ -33,10 +33,7 @@ pub(crate) fn store_and_ways(global: &Global) -> anyhow::Result<Opened> {
             );
             // As in podman, a root of one's own comes without the options of another.
             if root.is_none() {
-                ensure!(
-                    storage.image_store.is_none(),
-                    "storage.conf names an imagestore, which is not supported: use --root and --runroot"
-                );
+                options.image_store = storage.image_store;
                 options.additional.extend(storage.additional_image_stores);
                 pull = storage.pull_options;
             }
@@ -46,6 +43,7 @@ pub(crate) fn store_and_ways(global: &Global) -> anyhow::Result<Opened> {
             )
         }
     };
+    options.image_store = global.imagestore.clone().or(options.image_store);
     let store = Store::open_with(&root, &run_root, &options)
         .with_context(|| format!("open the store at {}", root.display()))?;
     Ok(Opened { store, pull })

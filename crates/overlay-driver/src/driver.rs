@@ -141,7 +141,7 @@ impl Driver {
     ///
     /// If the layer has no directory, or it cannot be opened.
     pub fn diff(&self, id: &LayerId) -> Result<OwnedFd, FsError> {
-        Ok(self.home.layer(id)?.open(DIFF)?.into_fd())
+        Ok(self.home.expect(id)?.dir.open(DIFF)?.into_fd())
     }
 
     /// The layers below a layer, the nearest first.

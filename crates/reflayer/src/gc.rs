@@ -99,6 +99,7 @@ impl Store {
         }
         let needed = with_parents(needed, layers);
         let whole = layers.records().iter().filter(|record| !record.is_incomplete());
+        let whole = whole.filter(|record| layers.is_with_images(record));
         let ids = whole.map(|record| record.id.clone());
         Ok(ids.filter(|id| !needed.contains(id)).collect())
     }

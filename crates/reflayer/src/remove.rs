@@ -194,7 +194,11 @@ fn removable_chain(
         let Some(record) = layers.get(&id) else { break };
         let children = layers.records().iter().filter(|layer| layer.parent.as_ref() == Some(&id));
         let last = children.into_iter().all(|child| removable.contains(&child.id));
-        if in_use.contains(&id) || !last || removable.contains(&id) {
+        if in_use.contains(&id)
+            || !last
+            || removable.contains(&id)
+            || !layers.is_with_images(record)
+        {
             break;
         }
         next.clone_from(&record.parent);

@@ -195,7 +195,8 @@ impl Store {
         for (index, (_, facts)) in &publication.sealed {
             let wanted = &publication.wanted[*index];
             leftovers.removed.take(self, layers, &wanted.id)?;
-            let record = layer_record(wanted, facts, &publication.metadata);
+            let mut record = layer_record(wanted, facts, &publication.metadata);
+            record.file = layers.file_of_images();
             ids.push(record.id.clone());
             layers.records_mut().push(record);
         }
@@ -232,7 +233,9 @@ impl Store {
         layers: &mut LayersWrite<'_>,
         removal: &mut Removal,
     ) -> Result<(), PublishError> {
-        let ids = layers.incomplete();
+        let mut ids = layers.incomplete();
+        // Those of containers are left to whoever makes containers.
+        ids.retain(|id| layers.get(id).is_some_and(|record| layers.is_with_images(record)));
         for id in &ids {
             removal.take(self, layers, id)?;
         }

@@ -15,7 +15,7 @@ pub struct Podman {
     sid: Sid,
     graph_root: PathBuf,
     run_root: PathBuf,
-    /// Additional image stores.
+    /// Additional image stores, and a place of its own for images.
     others: Vec<PathBuf>,
     configuration: tempfile::TempDir,
 }
@@ -65,6 +65,22 @@ impl Podman {
             &format!("[storage.options]\n{stores}[storage.options.pull_options]"),
         );
         fs::write(path, text).context("write storage.conf")?;
+        Ok(self)
+    }
+
+    /// The same with images and their layers in another directory, which is made if it
+    /// is missing.
+    ///
+    /// # Errors
+    ///
+    /// If the directory or the configuration cannot be written.
+    pub fn with_image_store(mut self, image_store: &Path) -> Result<Self> {
+        fs::create_dir_all(image_store).context("make the image store")?;
+        self.others.push(image_store.to_owned());
+        let path = self.configuration.path().join("storage.conf");
+        let text = fs::read_to_string(&path).context("read storage.conf")?;
+        let line = format!("[storage]\nimagestore = \"{}\"\n", image_store.display());
+        fs::write(path, text.replace("[storage]\n", &line)).context("write storage.conf")?;
         Ok(self)
     }
 
