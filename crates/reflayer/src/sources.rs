@@ -114,6 +114,9 @@ impl Store {
     /// A name that the store or an earlier one has is taken from the later ones.
     pub(crate) fn elsewhere(&self, layers: &[LayerRecord], images: &[ImageRecord]) -> Elsewhere {
         let mut elsewhere = Elsewhere::default();
+        if self.additional.is_empty() {
+            return elsewhere;
+        }
         let mut known: HashSet<_> = layers.iter().map(|layer| layer.id.clone()).collect();
         let mut known_images: HashSet<_> = images.iter().map(|image| image.id.clone()).collect();
         let mut names: HashSet<_> = images.iter().flat_map(|image| image.names.clone()).collect();

@@ -101,6 +101,8 @@ impl Store {
         let (root_path, root) = open_directory(root)?;
         let (_, run_root) = open_directory(run_root)?;
         let image_store = options.image_store.as_deref().map(open_directory).transpose()?;
+        // One and the same place is locked once.
+        let image_store = image_store.filter(|(path, _)| *path != root_path);
         let image_root = image_store.as_ref().map_or(&root, |(_, image_root)| image_root);
         let layers = match &image_store {
             Some((_, image_root)) => LayerStore::open_with_image_store(&root, image_root)?,

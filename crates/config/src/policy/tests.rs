@@ -17,6 +17,28 @@ fn refuses(transport: &str, scope: &str, subject: &Subject) -> bool {
     policy(&text).unwrap().check(subject).is_err()
 }
 
+/// What podman 5.8.6 did with an image of a registry, with one scope rejected.
+#[test]
+fn scopes_are_those_of_podman() {
+    let image = Subject::registry("127.0.0.1:5999/team/app:v1");
+    for (scope, refused) in [
+        ("127.0.0.1:5999/team/app:v1", true),
+        ("127.0.0.1:5999/team/app", true),
+        ("127.0.0.1:5999/team", true),
+        ("127.0.0.1:5999", true),
+        ("127.0.0.1", false),
+        ("127.0.0.1:5999/te", false),
+        ("", true),
+        ("*.0.0.1:5999", false),
+        ("*.0.0.1", true),
+        ("*.0.1", true),
+        ("*.1", true),
+        ("*", false),
+    ] {
+        assert_eq!(refuses("docker", scope, &image), refused, "{scope}");
+    }
+}
+
 #[test]
 fn scopes_of_a_registry_are_parts_of_the_name_and_wildcards_of_the_host() {
     let image = Subject::registry("r.team.example:5000/lib/app:v1");
