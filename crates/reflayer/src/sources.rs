@@ -98,6 +98,15 @@ impl Elsewhere {
     pub(crate) fn has(&self, id: &LayerId) -> bool {
         self.layers.iter().any(|layer| layer.id == *id)
     }
+
+    /// Says of layers that are present where they are, if that is not the store itself.
+    pub(crate) fn explain<'r>(&self, reasons: impl Iterator<Item = (&'r LayerId, &'r mut String)>) {
+        for (id, reason) in reasons {
+            if self.has(id) {
+                *reason = "in an additional store".into();
+            }
+        }
+    }
 }
 
 /// A layer that may be taken from, and the store that has it.
@@ -131,6 +140,15 @@ impl Store {
             }
         }
         elsewhere
+    }
+
+    /// The layers that only additional stores have.
+    pub(crate) fn only_elsewhere(&self) -> Result<Elsewhere, RecordError> {
+        if self.additional.is_empty() {
+            return Ok(Elsewhere::default());
+        }
+        let layers = self.layers.read()?.records().to_vec();
+        Ok(self.elsewhere(&layers, &[]))
     }
 
     /// All complete layers with big data under one of `keys`: the store's own

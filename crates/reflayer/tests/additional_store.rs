@@ -210,6 +210,7 @@ fn a_layer_that_an_additional_store_has_is_present() {
             let report = world.pull(&store, "both");
             let ways = report.layers.iter().map(|layer| layer.path).collect::<Vec<_>>();
             assert_eq!(ways, [LayerWay::Present, LayerWay::Partial]);
+            assert_eq!(report.layers[0].reason, "in an additional store");
             let ids = report.layers.iter().map(|layer| layer.layer_id.clone()).collect::<Vec<_>>();
             assert_eq!(store.check(CheckLevel::Content).unwrap(), []);
             let details = store.inspect("localhost/app:both").unwrap();

@@ -163,6 +163,9 @@ impl Store {
             match self.publish(publication).map_err(Box::new)? {
                 Outcome::Published(image_id) => {
                     let mut layers = finish_reports(&wanted, reports);
+                    let present = layers.iter_mut().filter(|l| l.path == LayerWay::Present);
+                    let reasons = present.map(|layer| (&layer.layer_id, &mut layer.reason));
+                    self.only_elsewhere()?.explain(reasons);
                     claims.explain(&mut layers);
                     return Ok(report(reference, name, image_id, &image, layers, started));
                 }

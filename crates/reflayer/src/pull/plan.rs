@@ -124,6 +124,8 @@ impl Store {
         let wanted = WantedLayer::all(&image.layers);
         let absent = self.not_in_store(&wanted)?;
         let mut layers: Vec<LayerPlan> = wanted.iter().map(present_layer).collect();
+        let reasons = layers.iter_mut().map(|layer| (&layer.layer_id, &mut layer.reason));
+        self.only_elsewhere()?.explain(reasons);
         let quiet: Arc<dyn Progress + Send + Sync> = Arc::new(());
         for batch in absent.chunks(LAYERS_STAGED) {
             let (planned, failed) = self.plan_layers(source, &wanted, batch, options, &quiet);
