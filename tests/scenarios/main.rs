@@ -7,6 +7,7 @@
 mod additional;
 mod build_image;
 mod built;
+mod configured;
 mod extents;
 mod forms;
 mod gc;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         extents::trials(),
         mount::trials(),
         additional::trials(),
+        configured::trials(),
         kill::trials(),
         trouble::trials(),
         build_image::trials(),

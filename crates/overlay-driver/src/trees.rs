@@ -33,6 +33,11 @@ impl LayerTrees {
         Ok(Self { dir, links: links.flatten() })
     }
 
+    /// Whether a layer has a tree here that this process may open.
+    pub fn has(&self, id: &LayerId) -> bool {
+        self.diff(id).is_ok()
+    }
+
     pub(crate) fn layer_if_there(&self, id: &LayerId) -> Result<Option<Dir>, FsError> {
         let opened = self.dir.as_ref().map(|dir| dir.open_if_there(id.as_str())).transpose()?;
         Ok(opened.flatten())
@@ -88,6 +93,7 @@ mod tests {
         assert!(rustix::fs::statat(opened, "file", rustix::fs::AtFlags::empty()).is_ok());
         let other: LayerId = "60".repeat(32).parse().unwrap();
         assert!(trees.diff(&other).is_err());
+        assert!(trees.has(&id) && !trees.has(&other));
         assert_eq!(dir.path().join("overlay").read_dir().unwrap().count(), 1);
     }
 }

@@ -45,12 +45,14 @@ impl AdditionalStore {
         Ok((store, root))
     }
 
-    /// Its layers that are whole, and its images; none if it cannot be read, with a warning.
+    /// Its layers that are whole and may be used, and its images; none if it cannot be
+    /// read, with a warning.
     fn records(&self) -> (Vec<LayerRecord>, Vec<ImageRecord>) {
         let read = || -> Result<_, RecordError> {
             let layers = self.layers.read()?;
             let images = self.images.read()?;
             let whole = layers.records().iter().filter(|layer| !layer.is_incomplete());
+            let whole = whole.filter(|layer| self.trees.has(&layer.id));
             Ok((whole.cloned().collect(), images.records().to_vec()))
         };
         read().unwrap_or_else(|error| {

@@ -109,8 +109,8 @@ impl Store {
             None => LayerStore::open(&root)?,
         };
         // With an image store, what is below the store's own root is one of the others.
-        let others = std::iter::once(&root_path).chain(&options.additional);
-        let others: Vec<_> = others.cloned().collect();
+        let own = image_store.as_ref().map(|_| &root_path);
+        let others: Vec<_> = own.into_iter().chain(&options.additional).cloned().collect();
         let additional = AdditionalStore::open_all(&others, image_root);
         let trees = additional.iter().map(|store| store.trees.clone()).collect();
         Ok(Self {
