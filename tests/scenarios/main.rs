@@ -4,8 +4,10 @@
 //! without it, what cannot be had shows up as ignored, with the reason.
 #![expect(clippy::print_stderr, reason = "scenarios report figures to a person")]
 
+mod additional;
 mod build_image;
 mod built;
+mod configured;
 mod extents;
 mod forms;
 mod gc;
@@ -42,6 +44,8 @@ fn main() -> ExitCode {
         gc::trials(),
         extents::trials(),
         mount::trials(),
+        additional::trials(),
+        configured::trials(),
         kill::trials(),
         trouble::trials(),
         build_image::trials(),

@@ -28,6 +28,9 @@ pub(crate) struct Global {
     /// repeated. Those of storage.conf come after it, unless --root is given.
     #[arg(long, value_name = "DIR")]
     pub(crate) additional_store: Vec<PathBuf>,
+    /// Where images and their layers live, if not in the store's root directory.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) imagestore: Option<PathBuf>,
     /// One JSON document on standard output instead of text.
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -42,7 +45,7 @@ pub(crate) enum Command {
     /// Pull an image into the store.
     Pull(Pull),
     /// Say what a pull would do: where every byte would come from.
-    Plan(Pull),
+    Plan(Wanted),
     /// List the images of the store.
     Images,
     /// List the layers of the store.
@@ -105,20 +108,11 @@ pub(crate) struct Export {
     pub(crate) output: Option<PathBuf>,
 }
 
-/// Arguments of `pull` and `plan`.
+/// Arguments of `pull`.
 #[derive(Debug, Args)]
 pub(crate) struct Pull {
-    /// `docker://HOST/NAME:TAG`, `oci:DIR:TAG` or `oci-archive:FILE:TAG`.
-    pub(crate) reference: String,
-    /// Take every blob whole, never by its TOC.
-    #[arg(long)]
-    pub(crate) full: bool,
-    /// How local files are reused.
-    #[arg(long, value_enum, default_value_t = ReuseArg::Copy)]
-    pub(crate) reuse: ReuseArg,
-    /// The image's name in the store.
-    #[arg(long)]
-    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) wanted: Wanted,
     /// Do not wait until the image is safe against a power cut.
     #[arg(long)]
     pub(crate) no_sync: bool,
@@ -126,6 +120,26 @@ pub(crate) struct Pull {
     /// longer than this while nothing of it moves.
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
     pub(crate) patience: Duration,
+}
+
+/// Arguments of `plan`, and of `pull` as well.
+#[derive(Debug, Args)]
+pub(crate) struct Wanted {
+    /// `docker://HOST/NAME:TAG`, `oci:DIR:TAG` or `oci-archive:FILE:TAG`; or a name
+    /// alone, which registries.conf completes.
+    pub(crate) reference: String,
+    /// Take every blob whole, never by its TOC.
+    #[arg(long)]
+    pub(crate) full: bool,
+    /// How local files are reused (default: copy, or hardlink where storage.conf says so).
+    #[arg(long, value_enum)]
+    pub(crate) reuse: Option<ReuseArg>,
+    /// The image's name in the store.
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Policy of what may be pulled, in place of the user's or the system's policy.json.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) signature_policy: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) origin: Origin,
 }
@@ -191,6 +205,9 @@ pub(crate) struct Access {
     /// Credentials file, before all others.
     #[arg(long, value_name = "FILE")]
     pub(crate) authfile: Option<PathBuf>,
+    /// Directory with the certificates for every registry, in place of those in certs.d.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cert_dir: Option<PathBuf>,
 }
 
 /// Arguments of `toc`.

@@ -7,6 +7,7 @@ mod command;
 mod exit;
 mod open;
 mod origin;
+mod policy;
 mod report;
 mod units;
 

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use anyhow::bail;
-use config::{AuthFiles, Environment, RegistriesConfig};
+use anyhow::{Context as _, bail};
+use config::{AuthFiles, CertificateDirs, Environment, Logins, ProxyVariables, RegistriesConfig};
 use transport::{
     Credentials, CredentialsError, DockerReference, Endpoint, ImageSource, ImageTarget,
 };
-use transport::{Login, Platform, Reference};
+use transport::{Login, Platform, Reference, ReferenceError};
 
 use crate::args::{Access, Origin};
 
@@ -38,28 +38,84 @@ pub(crate) fn platform(origin: &Origin) -> anyhow::Result<Platform> {
     Ok(platform)
 }
 
+/// What a person's `text` may stand for, in the order in which it is to be tried.
+///
+/// A name without a transport is one of a registry; if it is short, aliases and the
+/// registries to search complete it, as for `podman pull`.
+pub(crate) fn references(text: &str) -> anyhow::Result<Vec<Reference>> {
+    let error = match text.parse() {
+        Ok(reference) => return Ok(vec![reference]),
+        Err(error @ ReferenceError::Transport(_)) if is_name(text) => error,
+        Err(error) => return Err(error.into()),
+    };
+    let registries = RegistriesConfig::load(&Environment::of_process())?;
+    let names = registries.complete(text)?;
+    let references = names.iter().map(|name| Ok(Reference::Docker(name.parse()?)));
+    // The first complaint, that there is no transport, is the better one.
+    references.collect::<Result<_, ReferenceError>>().map_err(|_| error.into())
+}
+
+/// Not so what begins with a transport that other tools know.
+fn is_name(text: &str) -> bool {
+    let others = ["dir", "docker-archive", "docker-daemon", "oci", "oci-archive", "ostree", "sif"];
+    let transport = text.split_once(':').map(|(transport, _)| transport);
+    text.parse::<DockerReference>().is_ok() && transport.is_none_or(|it| !others.contains(&it))
+}
+
+/// Calls `attempt` for one reference after the other until one succeeds.
+pub(crate) fn first<T>(
+    references: &[Reference],
+    attempt: impl Fn(&Reference) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let mut failed = Vec::new();
+    for reference in references {
+        match attempt(reference) {
+            Ok(done) => return Ok(done),
+            Err(error) => failed.push(error),
+        }
+    }
+    let last = failed.pop().context("nothing to try")?;
+    if failed.is_empty() {
+        return Err(last);
+    }
+    let others: Vec<_> = failed.iter().map(|error| format!("{error:#}")).collect();
+    Err(last.context(format!("no registry gave it; {}", others.join("; "))))
+}
+
 /// Places and credentials as the configuration files have them.
 fn transport_options(reference: &Reference, access: &Access) -> anyhow::Result<transport::Options> {
-    let environment = Environment::of_process();
     let mut options = transport::Options::default();
+    let Reference::Docker(docker) = reference else { return Ok(options) };
+    let environment = Environment::of_process();
+    let registries = RegistriesConfig::load(&environment)?;
     options.tls_verify = access.tls_verify;
     let files = AuthFiles::of(&environment, access.authfile.as_deref());
-    options.credentials = Arc::new(FromFiles(files));
-    if let Reference::Docker(docker) = reference {
-        let name = docker.name();
-        let places = RegistriesConfig::load(&environment)?.endpoints(&name);
-        if places.is_empty() {
-            bail!("{name} is blocked by registries.conf");
-        }
-        let endpoint = |place: config::Endpoint| Endpoint::new(place.location, place.insecure);
-        options.endpoints = places.into_iter().map(endpoint).collect();
+    let logins = Logins::new(files, &registries.credential_helpers());
+    options.credentials = Arc::new(FromFiles(logins));
+    let certificates = CertificateDirs::of(&environment, access.cert_dir.as_deref());
+    for place in registries.endpoints(&docker.to_string())? {
+        options.endpoints.push(endpoint(place, &certificates)?);
     }
+    let variables = ProxyVariables::of(&environment);
+    options.proxies.http = variables.http;
+    options.proxies.https = variables.https;
+    options.proxies.none_for = variables.none_for.unwrap_or_default();
     Ok(options)
+}
+
+fn endpoint(place: config::Endpoint, certificates: &CertificateDirs) -> anyhow::Result<Endpoint> {
+    let host = place.location.split('/').next().unwrap_or_default();
+    let found = certificates.for_host(host)?;
+    let mut endpoint = Endpoint::new(place.location, place.insecure);
+    endpoint.certificates.authorities = found.authorities;
+    // More than one is beyond the client library.
+    endpoint.certificates.identity = found.identities.into_iter().next();
+    Ok(endpoint)
 }
 
 /// Logins from auth.json and credential helpers.
 #[derive(Debug)]
-struct FromFiles(AuthFiles);
+struct FromFiles(Logins);
 
 impl Credentials for FromFiles {
     fn for_repository(&self, name: &str) -> Result<Option<Login>, CredentialsError> {

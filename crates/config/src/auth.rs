@@ -79,6 +79,46 @@ pub enum AuthError {
 #[derive(Debug, Clone, Default)]
 pub struct AuthFiles(Vec<PathBuf>);
 
+/// What stands for the credentials files among the credential helpers of registries.conf.
+pub(crate) const FILES: &str = "containers-auth.json";
+
+/// All that knows logins: credential helpers, and credentials files among them.
+#[derive(Debug, Clone)]
+pub struct Logins {
+    files: AuthFiles,
+    helpers: Vec<String>,
+}
+
+impl Logins {
+    /// Helpers in the order in which they are asked, where `containers-auth.json`
+    /// stands for the files.
+    pub fn new(files: AuthFiles, helpers: &[&str]) -> Self {
+        Self { files, helpers: helpers.iter().map(|&helper| helper.to_owned()).collect() }
+    }
+
+    /// The login for `name`, a host with or without a repository behind it, from the
+    /// first that has one.
+    ///
+    /// # Errors
+    ///
+    /// If none has one, and a file or a helper is broken.
+    pub fn login(&self, name: &str) -> Result<Option<Login>, AuthError> {
+        let mut failed = None;
+        for helper in &self.helpers {
+            let answer = match helper.as_str() {
+                FILES => self.files.login(name),
+                helper => ask(helper, name.split('/').next().unwrap_or(name)),
+            };
+            match answer {
+                Ok(Some(login)) => return Ok(Some(login)),
+                Ok(None) => {}
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        failed.map_or(Ok(None), Err)
+    }
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct AuthFile {

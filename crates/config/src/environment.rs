@@ -1,7 +1,10 @@
 //! The part of a process's surroundings that configuration depends on.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::Mode;
 
 /// Variables, user and root directory that configuration is read with.
 #[derive(Debug, Clone)]
@@ -11,29 +14,21 @@ pub struct Environment {
     root: PathBuf,
 }
 
-/// The only variables that are ever read.
-const VARIABLES: [&str; 10] = [
-    "CONTAINERS_REGISTRIES_CONF",
-    "CONTAINERS_STORAGE_CONF",
-    "DOCKER_CONFIG",
-    "HOME",
-    "REGISTRY_AUTH_FILE",
-    "STORAGE_DRIVER",
-    "TMPDIR",
-    "XDG_CONFIG_HOME",
-    "XDG_DATA_HOME",
-    "XDG_RUNTIME_DIR",
-];
-
 impl Environment {
     /// That of this process.
+    ///
+    /// All variables are taken, since a path in a file may name any of them; one that
+    /// is no UTF-8 counts as not set. In a user namespace that podman has made the
+    /// user is the one who made it, whose files and stores are meant.
     pub fn of_process() -> Self {
-        let value = |name: &&str| Some(((*name).to_owned(), std::env::var(name).ok()?));
-        Self {
-            variables: VARIABLES.iter().filter_map(value).collect(),
-            uid: rustix::process::geteuid().as_raw(),
-            root: "/".into(),
-        }
+        let text = |(name, value): (OsString, OsString)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        };
+        let variables: BTreeMap<_, _> = std::env::vars_os().filter_map(text).collect();
+        let of_namespace =
+            variables.get("_CONTAINERS_ROOTLESS_UID").and_then(|uid| uid.parse().ok());
+        let uid = of_namespace.unwrap_or_else(|| rustix::process::geteuid().as_raw());
+        Self { variables, uid, root: "/".into() }
     }
 
     /// One that knows a home directory and a user, and finds no system files.
@@ -72,7 +67,12 @@ impl Environment {
         self.path("TMPDIR").unwrap_or_else(|| "/var/tmp".into())
     }
 
-    /// The effective user.
+    /// A variable that is set, be it to nothing.
+    pub(crate) fn get_even_empty(&self, name: &str) -> Option<&str> {
+        self.variables.get(name).map(String::as_str)
+    }
+
+    /// The user whose configuration and stores these are.
     pub fn uid(&self) -> u32 {
         self.uid
     }
@@ -92,9 +92,28 @@ impl Environment {
         self.path("XDG_DATA_HOME").or_else(|| Some(self.path("HOME")?.join(".local/share")))
     }
 
-    /// Where the user's state lives until logout.
+    /// Where some tools look for the user's configuration, whatever `XDG_CONFIG_HOME` says.
+    pub(crate) fn home_config(&self) -> Option<PathBuf> {
+        Some(self.path("HOME")?.join(".config"))
+    }
+
+    /// Where the user's caches live.
+    pub(crate) fn cache_home(&self) -> Option<PathBuf> {
+        self.path("XDG_CACHE_HOME").or_else(|| Some(self.path("HOME")?.join(".cache")))
+    }
+
+    /// Where the user's state lives until logout, as the session says.
     pub(crate) fn runtime_dir(&self) -> Option<PathBuf> {
         self.path("XDG_RUNTIME_DIR")
+    }
+
+    /// The runtime directory that a session would have made, if it is there and the
+    /// user's alone.
+    pub(crate) fn runtime_dir_of_system(&self) -> Option<PathBuf> {
+        let path = self.system(&format!("run/user/{}", self.uid));
+        let stat = rustix::fs::stat(&path).ok()?;
+        let private = Mode::from_raw_mode(stat.st_mode) == Mode::RWXU;
+        (stat.st_uid == self.uid && private).then_some(path)
     }
 
     /// Replaces `$NAME` and `${NAME}` by the variables known here; `$UID` is the user.

@@ -23,6 +23,20 @@ pub enum ConfigError {
         /// Where, and what was expected.
         source: Box<toml::de::Error>,
     },
+    /// The file is well-formed, and what it says makes no sense.
+    #[error("understand {}: {reason}", path.display())]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A path that has to begin with a slash does not.
+    #[error("storage.conf names {}, which is not an absolute path", .0.display())]
+    Relative(PathBuf),
+    /// The place of images is the store itself.
+    #[error("storage.conf has {} as graphroot and as imagestore: they must differ", .0.display())]
+    SameImageStore(PathBuf),
     /// Nothing says where the store is.
     #[error("find the store: neither a configuration file nor a home directory names one")]
     NoHome,

@@ -20,8 +20,8 @@ impl Below {
     /// What lies below a child of `parent`, and the mode that its root inherits; `None` if
     /// the parent has no directory.
     pub(crate) fn of_parent(home: &Home, parent: &LayerId) -> Result<Option<(Self, u32)>, FsError> {
-        let Some(lowers) = Lowers::above(&home.dir, &home.links, parent)? else { return Ok(None) };
-        let mode = home.layer(parent)?.mode_of(DIFF)?;
+        let Some(lowers) = Lowers::above(home, parent)? else { return Ok(None) };
+        let mode = home.expect(parent)?.dir.mode_of(DIFF)?;
         Ok(Some((Self::Layers(lowers), mode)))
     }
 

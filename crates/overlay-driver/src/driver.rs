@@ -7,7 +7,9 @@ use storage_core::{FsError, LayerId};
 
 use crate::dir::Dir;
 use crate::layout::{self, DIFF};
+use crate::link::LinkId;
 use crate::lower;
+use crate::trees::LayerTrees;
 
 /// The layer directories of one store: `overlay/` below its graph root.
 ///
@@ -25,6 +27,15 @@ pub(crate) struct Home {
     pub(crate) dir: Dir,
     /// `overlay/l/`
     pub(crate) links: Dir,
+    /// Where else layers may be that this store's layers stand on.
+    pub(crate) others: Vec<Arc<LayerTrees>>,
+}
+
+/// The directory of a layer, wherever it is.
+pub(crate) struct Found {
+    pub(crate) dir: Dir,
+    /// The store that it is in, if it is another one.
+    pub(crate) elsewhere: Option<Arc<LayerTrees>>,
 }
 
 impl Home {
@@ -38,9 +49,41 @@ impl Home {
         self.dir.ensure(layout::TEMP_DIRS, layout::PRIVATE_MODE)
     }
 
-    /// The directory of a layer.
+    /// The directory of a layer of this store.
     pub(crate) fn layer(&self, id: &LayerId) -> Result<Dir, FsError> {
         self.dir.open(id.as_str())
+    }
+
+    /// The directory of a layer of this store, or else of the first other that has it.
+    pub(crate) fn find(&self, id: &LayerId) -> Result<Option<Found>, FsError> {
+        if let Some(dir) = self.dir.open_if_there(id.as_str())? {
+            return Ok(Some(Found { dir, elsewhere: None }));
+        }
+        for other in &self.others {
+            if let Some(dir) = other.layer_if_there(id)? {
+                return Ok(Some(Found { dir, elsewhere: Some(Arc::clone(other)) }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The same for a layer that has to be somewhere.
+    pub(crate) fn expect(&self, id: &LayerId) -> Result<Found, FsError> {
+        // What this store says of a missing one names the usual place.
+        let missing = || Ok(Found { dir: self.layer(id)?, elsewhere: None });
+        self.find(id)?.map_or_else(missing, Ok)
+    }
+
+    /// The layer that a short link of this store or of another leads to.
+    pub(crate) fn layer_of_link(&self, link: &LinkId) -> Result<Option<LayerId>, FsError> {
+        let links = self.others.iter().filter_map(|other| other.links());
+        for links in std::iter::once(&self.links).chain(links) {
+            let target = links.read_link(link.as_str())?;
+            if let Some(id) = target.as_deref().and_then(layout::layer_of_link_target) {
+                return Ok(Some(id));
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -54,7 +97,19 @@ impl Driver {
         let root = Dir::duplicate(root, "")?;
         let dir = root.ensure(layout::HOME, layout::HOME_MODE)?;
         let links = dir.ensure(layout::LINKS, layout::LINKS_MODE)?;
-        Ok(Self { home: Arc::new(Home { dir, links }) })
+        Ok(Self { home: Arc::new(Home { dir, links, others: Vec::new() }) })
+    }
+
+    /// The same driver, for a store whose layers may stand on layers of these others,
+    /// which are never changed.
+    ///
+    /// # Errors
+    ///
+    /// If there are no more file descriptors.
+    pub fn beside(&self, others: Vec<Arc<LayerTrees>>) -> Result<Self, FsError> {
+        let dir = Dir::duplicate(&self.home.dir, layout::HOME)?;
+        let links = Dir::duplicate(&self.home.links, self.home.dir.shown(layout::LINKS))?;
+        Ok(Self { home: Arc::new(Home { dir, links, others }) })
     }
 
     /// The layers that have a directory, in the order of their ids.
@@ -86,7 +141,7 @@ impl Driver {
     ///
     /// If the layer has no directory, or it cannot be opened.
     pub fn diff(&self, id: &LayerId) -> Result<OwnedFd, FsError> {
-        Ok(self.home.layer(id)?.open(DIFF)?.into_fd())
+        Ok(self.home.expect(id)?.dir.open(DIFF)?.into_fd())
     }
 
     /// The layers below a layer, the nearest first.
@@ -95,7 +150,7 @@ impl Driver {
     ///
     /// If the layer has no directory, or the files in it that tell are damaged.
     pub fn lowers(&self, id: &LayerId) -> Result<Vec<LayerId>, FsError> {
-        lower::read_ids(&self.home.layer(id)?, &self.home.links)
+        lower::read_ids(&self.home.expect(id)?.dir, &self.home)
     }
 
     /// Makes the renames of all commits and removals so far durable.

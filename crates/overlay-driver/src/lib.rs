@@ -98,6 +98,7 @@ mod trees;
 pub use commit::{Aside, CommitError, CommitReason};
 pub use driver::Driver;
 pub use mount::{MountError, MountOptions, UnmountError, Writable, unmount};
+pub use mounts::mounted_anywhere;
 pub use recover::{DeadSlot, Recovered};
 pub use remove::{RemoveError, RemovedLayers};
 pub use seal::SealedLayer;

@@ -5,6 +5,7 @@ use std::io;
 use storage_core::{FsError, LayerId};
 
 use crate::dir::Dir;
+use crate::driver::Home;
 use crate::layout::{self, LINK, LOWER, LOWER_LAYERS};
 use crate::link::LinkId;
 
@@ -27,16 +28,12 @@ impl Lowers {
     }
 
     /// What lies below a layer on top of `parent`; `None` if there is no such directory.
-    pub(crate) fn above(
-        home: &Dir,
-        links: &Dir,
-        parent: &LayerId,
-    ) -> Result<Option<Self>, FsError> {
-        let Some(dir) = home.open_if_there(parent.as_str())? else { return Ok(None) };
+    pub(crate) fn above(home: &Home, parent: &LayerId) -> Result<Option<Self>, FsError> {
+        let Some(dir) = home.find(parent)?.map(|found| found.dir) else { return Ok(None) };
         let Some(link) = read_link_name(&dir)? else {
             return Err(invalid(&dir, LINK, "the layer has no short link"));
         };
-        let ids = read_ids(&dir, links)?;
+        let ids = read_ids(&dir, home)?;
         let items = match dir.read(LOWER)? {
             Some(text) => items(&text).map(str::to_owned).collect(),
             None => links_of(home, &ids)?,
@@ -72,30 +69,27 @@ pub(crate) fn read_link_name(layer: &Dir) -> Result<Option<LinkId>, FsError> {
 ///
 /// `lower-layers` is believed where it exists; older tools wrote only `lower`,
 /// whose links are then resolved.
-pub(crate) fn read_ids(layer: &Dir, links: &Dir) -> Result<Vec<LayerId>, FsError> {
+pub(crate) fn read_ids(layer: &Dir, home: &Home) -> Result<Vec<LayerId>, FsError> {
     if let Some(text) = layer.read(LOWER_LAYERS)? {
         let parse = |item: &str| item.parse().map_err(|e| invalid(layer, LOWER_LAYERS, e));
         return items(&text).map(parse).collect();
     }
     let Some(text) = layer.read(LOWER)? else { return Ok(Vec::new()) };
-    items(&text).map(|item| resolve(layer, links, item)).collect()
+    items(&text).map(|item| resolve(layer, home, item)).collect()
 }
 
-fn resolve(layer: &Dir, links: &Dir, item: &str) -> Result<LayerId, FsError> {
+fn resolve(layer: &Dir, home: &Home, item: &str) -> Result<LayerId, FsError> {
     let Some(link) = layout::link_of_lower_item(item) else {
         return Err(invalid(layer, LOWER, format!("{item:?} is not a short link")));
     };
-    let target = links.read_link(link.as_str())?;
-    target
-        .as_deref()
-        .and_then(layout::layer_of_link_target)
+    home.layer_of_link(&link)?
         .ok_or_else(|| invalid(layer, LOWER, format!("the short link {item} leads to no layer")))
 }
 
 /// Items of `lower` for layers whose ids are known.
-fn links_of(home: &Dir, ids: &[LayerId]) -> Result<Vec<String>, FsError> {
+fn links_of(home: &Home, ids: &[LayerId]) -> Result<Vec<String>, FsError> {
     let item = |id: &LayerId| {
-        let dir = home.open(id.as_str())?;
+        let dir = home.expect(id)?.dir;
         let link = read_link_name(&dir)?
             .ok_or_else(|| invalid(&dir, LINK, "the layer has no short link"))?;
         Ok(layout::lower_item(&link))

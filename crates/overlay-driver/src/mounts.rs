@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{CWD, Dir, Mode, OFlags};
 use storage_core::{FsError, FsResultExt, LayerId};
 
 use crate::driver::Driver;
@@ -49,14 +49,63 @@ impl Driver {
     }
 }
 
+/// Those of some absolute paths at which any process of this machine sees a mount.
+///
+/// For mounts of other mount namespaces. A process below another root directory sees
+/// shorter paths, and one above it longer ones: a mount point counts if it ends with the
+/// path. Processes that cannot be looked at, as in another process namespace, see nothing.
+///
+/// # Errors
+///
+/// If the processes cannot be listed.
+pub fn mounted_anywhere(paths: &BTreeSet<PathBuf>) -> Result<BTreeSet<PathBuf>, FsError> {
+    let mut found = BTreeSet::new();
+    for table in tables_of_all()? {
+        for mount in table::parse(&table) {
+            let is_it =
+                |path: &&PathBuf| mount.point.ends_with(path.strip_prefix("/").unwrap_or(path));
+            found.extend(paths.iter().filter(is_it).cloned());
+        }
+    }
+    Ok(found)
+}
+
 fn read_table() -> Result<Vec<u8>, FsError> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(CWD, MOUNT_INFO, flags, Mode::empty());
     let mut table = Vec::new();
-    File::from(file.during("open", MOUNT_INFO)?)
-        .read_to_end(&mut table)
-        .during("read", MOUNT_INFO)?;
+    open(MOUNT_INFO, OFlags::RDONLY)?.read_to_end(&mut table).during("read", MOUNT_INFO)?;
     Ok(table)
+}
+
+fn open(path: &str, flags: OFlags) -> Result<File, FsError> {
+    let file = rustix::fs::openat(CWD, path, flags | OFlags::CLOEXEC, Mode::empty());
+    Ok(file.during("open", path)?.into())
+}
+
+/// The tables of all processes, that of each mount namespace once where they can be
+/// told apart.
+fn tables_of_all() -> Result<Vec<Vec<u8>>, FsError> {
+    let directory = open("/proc", OFlags::RDONLY | OFlags::DIRECTORY)?;
+    let mut namespaces = BTreeSet::new();
+    let mut tables = Vec::new();
+    for entry in Dir::new(directory).during("list", "/proc")? {
+        let name = entry.during("list", "/proc")?.file_name().to_string_lossy().into_owned();
+        if !name.bytes().all(|b| b.is_ascii_digit()) {
+            continue;
+        }
+        // What fails here is a process that has ended, or one of somebody else.
+        let namespace = rustix::fs::readlinkat(CWD, format!("/proc/{name}/ns/mnt"), Vec::new());
+        if namespace.is_ok_and(|namespace| !namespaces.insert(namespace)) {
+            continue;
+        }
+        let Ok(mut file) = open(&format!("/proc/{name}/mountinfo"), OFlags::RDONLY) else {
+            continue;
+        };
+        let mut table = Vec::new();
+        if file.read_to_end(&mut table).is_ok() {
+            tables.push(table);
+        }
+    }
+    Ok(tables)
 }
 
 /// Tells which paths lie in a layer of this store.
@@ -125,4 +174,17 @@ pub(crate) fn path_of_fd(fd: impl AsFd) -> Result<PathBuf, FsError> {
     let link = format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd());
     let path = rustix::fs::readlinkat(CWD, &link, Vec::new()).during("read link", &link)?;
     Ok(path_of(path.into_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mounts_are_found_by_the_end_of_their_paths() {
+        let paths = ["/proc", "/nowhere/overlay/merged", "/"].map(PathBuf::from);
+        let found = mounted_anywhere(&BTreeSet::from(paths)).unwrap();
+        assert!(found.contains(Path::new("/proc")));
+        assert!(!found.contains(Path::new("/nowhere/overlay/merged")));
+    }
 }

@@ -76,7 +76,7 @@ impl Driver {
     ///
     /// If `overlay/l/` cannot be listed, or a link not be removed.
     pub fn remove_dangling_links(&self) -> Result<usize, FsError> {
-        let Home { dir, links } = &*self.home;
+        let Home { dir, links, .. } = &*self.home;
         let mut removed = 0;
         for name in links.names()? {
             let target = links.read_link(&name)?;
@@ -116,7 +116,7 @@ impl RemovedLayers {
     /// The link first: a directory without its link can be removed again, a link
     /// without its directory would be nobody's.
     fn take(&mut self, id: &LayerId) -> Result<(), FsError> {
-        let Home { dir, links } = &*self.home;
+        let Home { dir, links, .. } = &*self.home;
         let Some(layer) = dir.open_if_there(id.as_str())? else { return Ok(()) };
         // A damaged name must not keep the layer; its link is left to `remove_dangling_links`.
         if let Ok(Some(link)) = lower::read_link_name(&layer)

@@ -1,11 +1,13 @@
 //! The trees of a store that is only read.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 
 use storage_core::{FsError, LayerId};
 
 use crate::dir::Dir;
 use crate::layout::{self, DIFF};
+use crate::mounts::path_of_fd;
 
 /// The layers' trees of a store that is another's, perhaps on a read-only filesystem.
 ///
@@ -15,6 +17,8 @@ use crate::layout::{self, DIFF};
 pub struct LayerTrees {
     /// `overlay/`, if there is one.
     dir: Option<Dir>,
+    /// `overlay/l/`, if there is one.
+    links: Option<Dir>,
 }
 
 impl LayerTrees {
@@ -25,7 +29,34 @@ impl LayerTrees {
     /// If it is there and cannot be opened.
     pub fn open(root: impl AsFd) -> Result<Self, FsError> {
         let dir = Dir::duplicate(root, "")?.open_if_there(layout::HOME)?;
-        Ok(Self { dir })
+        let links = dir.as_ref().map(|dir| dir.open_if_there(layout::LINKS)).transpose()?;
+        Ok(Self { dir, links: links.flatten() })
+    }
+
+    /// Whether a layer has a tree here that this process may open.
+    pub fn has(&self, id: &LayerId) -> bool {
+        self.diff(id).is_ok()
+    }
+
+    pub(crate) fn layer_if_there(&self, id: &LayerId) -> Result<Option<Dir>, FsError> {
+        let opened = self.dir.as_ref().map(|dir| dir.open_if_there(id.as_str())).transpose()?;
+        Ok(opened.flatten())
+    }
+
+    pub(crate) fn links(&self) -> Option<&Dir> {
+        self.links.as_ref()
+    }
+
+    /// The path of a layer's directory, by which this process knows it.
+    pub(crate) fn path_of(&self, id: &LayerId) -> Result<PathBuf, FsError> {
+        Ok(path_of_fd(self.home()?)?.join(id.as_str()))
+    }
+
+    fn home(&self) -> Result<&Dir, FsError> {
+        self.dir.as_ref().ok_or_else(|| {
+            let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
+            FsError::new("open directory", layout::HOME, missing)
+        })
     }
 
     /// Opens the root of a layer's tree; see [`Driver::diff`](crate::Driver::diff).
@@ -34,11 +65,7 @@ impl LayerTrees {
     ///
     /// If the layer has no directory, or it cannot be opened.
     pub fn diff(&self, id: &LayerId) -> Result<OwnedFd, FsError> {
-        let Some(dir) = &self.dir else {
-            let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
-            return Err(FsError::new("open directory", layout::HOME, missing));
-        };
-        Ok(dir.open(id.as_str())?.open(DIFF)?.into_fd())
+        Ok(self.home()?.open(id.as_str())?.open(DIFF)?.into_fd())
     }
 }
 
@@ -66,6 +93,7 @@ mod tests {
         assert!(rustix::fs::statat(opened, "file", rustix::fs::AtFlags::empty()).is_ok());
         let other: LayerId = "60".repeat(32).parse().unwrap();
         assert!(trees.diff(&other).is_err());
+        assert!(trees.has(&id) && !trees.has(&other));
         assert_eq!(dir.path().join("overlay").read_dir().unwrap().count(), 1);
     }
 }

@@ -134,8 +134,9 @@ impl Store {
         let (layer_records, image_records) = {
             let layers = self.layers.read()?;
             let images = self.images.read()?;
-            self.check_layers(&layers, &mut problems)?;
-            check_images(&layers, &images, &mut problems)?;
+            let elsewhere = self.elsewhere(layers.records(), &[]).layers;
+            self.check_layers(&layers, &elsewhere, &mut problems)?;
+            check_images(&layers, &elsewhere, &images, &mut problems)?;
             (layers.records().to_vec(), images.records().to_vec())
         };
         if level == CheckLevel::Content {
@@ -151,8 +152,10 @@ impl Store {
     fn check_layers(
         &self,
         layers: &Layers<'_>,
+        elsewhere: &[LayerRecord],
         problems: &mut Vec<Problem>,
     ) -> Result<(), CheckError> {
+        let all = [layers.records(), elsewhere].concat();
         for record in layers.records() {
             let layer = record.id.clone();
             if record.is_incomplete() {
@@ -164,7 +167,7 @@ impl Store {
                 problems.push(Problem::MissingTree { layer, reason });
                 continue;
             }
-            problems.extend(self.check_parents(record, layers));
+            problems.extend(self.check_parents(record, &all));
             for key in &record.big_data_names {
                 if layers.open_big_data(&layer, key)?.is_none() {
                     let (id, key) = (layer.to_string(), key.clone());
@@ -178,13 +181,14 @@ impl Store {
     }
 
     /// Compares the chain of records with the chain of directories.
-    fn check_parents(&self, record: &LayerRecord, layers: &Layers<'_>) -> Option<Problem> {
+    fn check_parents(&self, record: &LayerRecord, layers: &[LayerRecord]) -> Option<Problem> {
         let layer = record.id.clone();
-        if let Some(parent) = record.parent.clone().filter(|parent| layers.get(parent).is_none()) {
+        let known = |id: &LayerId| layers.iter().any(|layer| layer.id == *id);
+        if let Some(parent) = record.parent.clone().filter(|parent| !known(parent)) {
             return Some(Problem::MissingParent { layer, parent });
         }
         let mut expected: Vec<&LayerId> =
-            chain(Some(&layer), layers.records()).into_iter().map(|l| &l.id).rev().collect();
+            chain(Some(&layer), layers).into_iter().map(|l| &l.id).rev().collect();
         expected.remove(0);
         match self.driver.lowers(&layer) {
             Ok(found) if found.iter().eq(expected) => None,
@@ -216,11 +220,15 @@ impl Store {
 
 fn check_images(
     layers: &Layers<'_>,
+    elsewhere: &[LayerRecord],
     images: &Images<'_>,
     problems: &mut Vec<Problem>,
 ) -> Result<(), CheckError> {
     for record in images.records() {
-        if let Some(layer) = record.layer.clone().filter(|layer| layers.get(layer).is_none()) {
+        let known = |id: &LayerId| {
+            layers.get(id).is_some() || elsewhere.iter().any(|layer| layer.id == *id)
+        };
+        if let Some(layer) = record.layer.clone().filter(|layer| !known(layer)) {
             problems.push(Problem::MissingLayer { image: label(record), layer });
         }
         for key in &record.big_data_names {

@@ -1,6 +1,7 @@
 //! Removing what nothing refers to and nobody is making.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use rustix::fs::{AtFlags, statat};
 use rustix::io::Errno;
@@ -98,17 +99,27 @@ impl Store {
         }
         let needed = with_parents(needed, layers);
         let whole = layers.records().iter().filter(|record| !record.is_incomplete());
+        let whole = whole.filter(|record| layers.is_with_images(record));
         let ids = whole.map(|record| record.id.clone());
         Ok(ids.filter(|id| !needed.contains(id)).collect())
     }
 
     /// Layers that a mount shows: one that this process sees, or one that another
-    /// tool recorded, perhaps from a mount namespace of its own.
+    /// tool recorded from a mount namespace of its own.
+    ///
+    /// A record alone proves nothing: who wrote it may have died, and its mount with it.
     pub(crate) fn mounted(&self, layers: &Layers<'_>) -> Result<BTreeSet<LayerId>, RecordError> {
+        let mut mounted: BTreeSet<_> = self.driver.mounts_using()?.into_keys().collect();
         let recorded = self.mounts.read(layers)?;
         let recorded = recorded.records().iter().filter(|mount| mount.count > 0);
-        let seen = self.driver.mounts_using()?.into_keys();
-        Ok(seen.chain(recorded.map(|mount| mount.id.clone())).collect())
+        let unseen = recorded.filter(|mount| !mounted.contains(&mount.id));
+        let unseen: BTreeMap<_, _> =
+            unseen.map(|mount| (PathBuf::from(&mount.path), mount.id.clone())).collect();
+        if !unseen.is_empty() {
+            let found = overlay_driver::mounted_anywhere(&unseen.keys().cloned().collect())?;
+            mounted.extend(found.iter().filter_map(|path| unseen.get(path)).cloned());
+        }
+        Ok(mounted)
     }
 
     /// Whether a layer with this `metadata` may still get an image.

@@ -23,6 +23,8 @@ pub struct ImageInfo {
     pub layers: Vec<LayerId>,
     /// Sum of the lengths of its layers' tar streams, where they are known.
     pub size: u64,
+    /// Whether it belongs to an additional store, where it cannot be changed.
+    pub read_only: bool,
 }
 
 /// One layer.
@@ -47,6 +49,8 @@ pub struct LayerInfo {
     pub images: Vec<String>,
     /// Whether it is still being made.
     pub incomplete: bool,
+    /// Whether it belongs to an additional store, where it cannot be changed.
+    pub read_only: bool,
 }
 
 /// All that the store knows of one image.
@@ -79,49 +83,95 @@ pub enum InspectError {
     Config(ImageId, #[source] Option<serde_json::Error>),
 }
 
+/// Records of the store and of the additional ones beside it, as they were at one moment.
+#[derive(Debug)]
+struct Everything {
+    layers: Vec<LayerRecord>,
+    images: Vec<ImageRecord>,
+    /// How many of each are the store's own; the others follow.
+    own_layers: usize,
+    own_images: usize,
+}
+
+impl Everything {
+    fn image(&self, index: usize) -> ImageInfo {
+        image_info(&self.images[index], &self.layers, index >= self.own_images)
+    }
+
+    fn layer(&self, index: usize) -> LayerInfo {
+        layer_info(&self.layers[index], &self.images, index >= self.own_layers)
+    }
+}
+
 impl Store {
-    /// The images, in the order of their records.
+    /// The images, in the order of their records, then those of additional stores.
     ///
     /// # Errors
     ///
     /// If the records cannot be read.
     pub fn images(&self) -> Result<Vec<ImageInfo>, RecordError> {
-        let layers = self.layers.read()?;
-        let images = self.images.read()?;
-        Ok(images.records().iter().map(|image| image_info(image, layers.records())).collect())
+        let all = self.everything()?;
+        Ok((0..all.images.len()).map(|index| all.image(index)).collect())
     }
 
-    /// The layers, in the order of their records.
+    /// The layers, in the order of their records, then those of additional stores.
     ///
     /// # Errors
     ///
     /// If the records cannot be read.
     pub fn layers(&self) -> Result<Vec<LayerInfo>, RecordError> {
-        let layers = self.layers.read()?;
-        let images = self.images.read()?;
-        Ok(layers.records().iter().map(|layer| layer_info(layer, images.records())).collect())
+        let all = self.everything()?;
+        Ok((0..all.layers.len()).map(|index| all.layer(index)).collect())
     }
 
     /// All that is known of one image, named by id, prefix, name or last part of a name.
+    /// One of this store goes before those of additional stores.
     ///
     /// # Errors
     ///
     /// If no single image is meant, or its records or config cannot be read.
     pub fn inspect(&self, image: &str) -> Result<ImageDetails, InspectError> {
-        let layers = self.layers.read()?;
-        let images = self.images.read()?;
-        let (record, _) = names::find(images.records(), image)?;
-        let info = image_info(record, layers.records());
-        let details = info.layers.iter().filter_map(|id| layers.get(id));
+        let all = self.everything()?;
+        let (own, others) = all.images.split_at(all.own_images);
+        let (record, _) = names::find_in(own, others, image)?;
+        let read_only = !own.iter().any(|own| own.id == record.id);
+        let info = image_info(record, &all.layers, read_only);
+        let index_of = |id: &LayerId| all.layers.iter().position(|layer| layer.id == *id);
+        let details = info.layers.iter().filter_map(|id| Some(all.layer(index_of(id)?)));
         let no_config = |source| InspectError::Config(record.id.clone(), source);
-        let key = format!("sha256:{}", record.id);
-        let config = images.read_big_data(&record.id, &key)?.ok_or_else(|| no_config(None))?;
+        let config = self.read_document(&record.id, &format!("sha256:{}", record.id))?;
+        let config = config.ok_or_else(|| no_config(None))?;
         Ok(ImageDetails {
             names_history: record.names_history.clone(),
-            layer_details: details.map(|layer| layer_info(layer, images.records())).collect(),
+            layer_details: details.collect(),
             config: serde_json::from_slice(&config).map_err(|error| no_config(Some(error)))?,
             image: info,
         })
+    }
+
+    fn everything(&self) -> Result<Everything, RecordError> {
+        let layers_read = self.layers.read()?;
+        let images_read = self.images.read()?;
+        let (mut layers, mut images) =
+            (layers_read.records().to_vec(), images_read.records().to_vec());
+        drop((images_read, layers_read));
+        let elsewhere = self.elsewhere(&layers, &images);
+        let (own_layers, own_images) = (layers.len(), images.len());
+        layers.extend(elsewhere.layers);
+        images.extend(elsewhere.images.into_iter().map(|(image, _)| image));
+        Ok(Everything { layers, images, own_layers, own_images })
+    }
+
+    /// A document of an image of this store, or else of the first other that has it.
+    fn read_document(&self, id: &ImageId, key: &str) -> Result<Option<Vec<u8>>, RecordError> {
+        let others = self.additional.iter().map(|store| &store.images);
+        for images in std::iter::once(&self.images).chain(others) {
+            let images = images.read()?;
+            if images.get(id).is_some() {
+                return images.read_big_data(id, key);
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -134,7 +184,7 @@ pub(crate) fn chain<'a>(top: Option<&LayerId>, layers: &'a [LayerRecord]) -> Vec
     chain
 }
 
-fn image_info(image: &ImageRecord, layers: &[LayerRecord]) -> ImageInfo {
+fn image_info(image: &ImageRecord, layers: &[LayerRecord], read_only: bool) -> ImageInfo {
     let chain = chain(image.layer.as_ref(), layers);
     ImageInfo {
         id: image.id.clone(),
@@ -143,10 +193,11 @@ fn image_info(image: &ImageRecord, layers: &[LayerRecord]) -> ImageInfo {
         created: image.created.to_string(),
         size: chain.iter().filter_map(|layer| size(layer)).sum(),
         layers: chain.into_iter().map(|layer| layer.id.clone()).collect(),
+        read_only,
     }
 }
 
-fn layer_info(layer: &LayerRecord, images: &[ImageRecord]) -> LayerInfo {
+fn layer_info(layer: &LayerRecord, images: &[ImageRecord], read_only: bool) -> LayerInfo {
     let on_top = images.iter().filter(|image| image.layer.as_ref() == Some(&layer.id));
     LayerInfo {
         id: layer.id.clone(),
@@ -158,6 +209,7 @@ fn layer_info(layer: &LayerRecord, images: &[ImageRecord]) -> LayerInfo {
         created: layer.created.to_string(),
         images: on_top.flat_map(|image| image.names.clone()).collect(),
         incomplete: layer.is_incomplete(),
+        read_only,
     }
 }
 

@@ -28,7 +28,7 @@ pub enum MountImageError {
 }
 
 impl Store {
-    /// Mounts an image on `target`, read-only unless `options` name an upper directory.
+    /// Mounts an image, of this store or of an additional one, on `target`, read-only unless `options` name an upper directory.
     ///
     /// The lock of the layers is held while the mount is made, so that no other
     /// tool removes a layer in between; afterwards the mount itself protects
@@ -43,9 +43,11 @@ impl Store {
         target: &Path,
         options: &MountOptions,
     ) -> Result<(), MountImageError> {
-        let _layers = self.layers.read()?;
+        let layers = self.layers.read()?;
         let images = self.images.read()?;
-        let (record, _) = names::find(images.records(), image)?;
+        let elsewhere = self.elsewhere(layers.records(), images.records());
+        let others: Vec<_> = elsewhere.images.into_iter().map(|(image, _)| image).collect();
+        let (record, _) = names::find_in(images.records(), &others, image)?;
         let top =
             record.layer.as_ref().ok_or_else(|| MountImageError::Layerless(record.id.clone()))?;
         Ok(self.driver.mount(top, target, options)?)

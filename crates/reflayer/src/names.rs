@@ -85,6 +85,19 @@ pub(crate) fn find_layer<'a>(
     found.ok_or_else(unknown)
 }
 
+/// The same among the store's own images or, if none of them is meant, among those of
+/// other stores.
+pub(crate) fn find_in<'a>(
+    own: &'a [ImageRecord],
+    others: &'a [ImageRecord],
+    wanted: &str,
+) -> Result<(&'a ImageRecord, Option<String>), LookupError> {
+    match find(own, wanted) {
+        Err(LookupError::NotFound(_)) => find(others, wanted),
+        found => found,
+    }
+}
+
 fn is_id_prefix(text: &str) -> bool {
     let hex = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
     !text.is_empty() && text.len() <= 64 && text.bytes().all(hex)

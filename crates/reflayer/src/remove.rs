@@ -1,6 +1,7 @@
 //! Removing images, and the layers that only they needed.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use serde::Serialize;
 use storage_core::{Containers, Images, LayersWrite, RecordError};
@@ -29,6 +30,14 @@ pub enum RemoveError {
     /// No single image is meant.
     #[error("find the image")]
     Lookup(#[from] LookupError),
+    /// It belongs to an additional store, where nothing is changed.
+    #[error("image {image} belongs to the additional store {}", store.display())]
+    ReadOnly {
+        /// The image.
+        image: ImageId,
+        /// Root of the store that has it.
+        store: PathBuf,
+    },
     /// The records could not be read or written.
     #[error("change the records of the store")]
     Record(#[from] RecordError),
@@ -75,7 +84,14 @@ impl Store {
         let mut images = self.images.write()?;
         let containers = self.containers.hold()?;
         self.refuse_transient()?;
-        let (record, name) = names::find(images.records(), image)?;
+        let found = names::find(images.records(), image);
+        let (record, name) = match found {
+            Err(LookupError::NotFound(_)) => {
+                drop((containers, images, layers));
+                return Err(self.not_here(image));
+            }
+            found => found?,
+        };
         let (id, top, count) = (record.id.clone(), record.layer.clone(), record.names.len());
         if let Some(name) = name.filter(|_| count > 1) {
             if !dry_run {
@@ -97,6 +113,20 @@ impl Store {
         }
         drop((containers, images, layers));
         Ok(Removed { images: vec![id], layers: removable, ..Removed::default() })
+    }
+
+    /// Why an image that the store does not have is not removed.
+    fn not_here(&self, wanted: &str) -> RemoveError {
+        let elsewhere = self.elsewhere(&[], &[]).images;
+        let (records, stores): (Vec<_>, Vec<_>) = elsewhere.into_iter().unzip();
+        match names::find(&records, wanted) {
+            Err(error) => error.into(),
+            Ok((image, _)) => {
+                let index = records.iter().position(|record| record.id == image.id);
+                let store = index.map(|index| stores[index].clone()).unwrap_or_default();
+                RemoveError::ReadOnly { image: image.id.clone(), store }
+            }
+        }
     }
 
     /// Moves layers out of the store.
@@ -164,7 +194,11 @@ fn removable_chain(
         let Some(record) = layers.get(&id) else { break };
         let children = layers.records().iter().filter(|layer| layer.parent.as_ref() == Some(&id));
         let last = children.into_iter().all(|child| removable.contains(&child.id));
-        if in_use.contains(&id) || !last || removable.contains(&id) {
+        if in_use.contains(&id)
+            || !last
+            || removable.contains(&id)
+            || !layers.is_with_images(record)
+        {
             break;
         }
         next.clone_from(&record.parent);

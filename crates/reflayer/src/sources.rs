@@ -1,22 +1,26 @@
-//! The layers that a pull may take from: those of the store, then those of
-//! additional stores, which are read in place and never changed.
+//! Other stores beside the store, and the layers of all of them that a pull may take
+//! from: the store's own first. The others are read in place and never changed.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use overlay_driver::LayerTrees;
 use rustix::fs::{Mode, OFlags, fstat, open};
-use storage_core::{FsError, FsResultExt as _, LayerId, LayerRecord, LayerStore, RecordError};
+use storage_core::{FsError, FsResultExt as _, LayerId, LayerRecord, RecordError};
+use storage_core::{ImageRecord, ImageStore, LayerStore};
 
 use crate::Store;
 
 /// Another store, perhaps on a read-only filesystem.
 #[derive(Debug)]
 pub(crate) struct AdditionalStore {
-    path: PathBuf,
-    layers: LayerStore,
-    trees: LayerTrees,
+    pub(crate) path: PathBuf,
+    pub(crate) layers: LayerStore,
+    pub(crate) images: ImageStore,
+    pub(crate) trees: Arc<LayerTrees>,
 }
 
 /// Why an additional store gives nothing.
@@ -35,9 +39,26 @@ impl AdditionalStore {
         let store = Self {
             path: path.into(),
             layers: LayerStore::open_read_only(&root)?,
-            trees: LayerTrees::open(&root)?,
+            images: ImageStore::open_read_only(&root)?,
+            trees: Arc::new(LayerTrees::open(&root)?),
         };
         Ok((store, root))
+    }
+
+    /// Its layers that are whole and may be used, and its images; none if it cannot be
+    /// read, with a warning.
+    fn records(&self) -> (Vec<LayerRecord>, Vec<ImageRecord>) {
+        let read = || -> Result<_, RecordError> {
+            let layers = self.layers.read()?;
+            let images = self.images.read()?;
+            let whole = layers.records().iter().filter(|layer| !layer.is_incomplete());
+            let whole = whole.filter(|layer| self.trees.has(&layer.id));
+            Ok((whole.cloned().collect(), images.records().to_vec()))
+        };
+        read().unwrap_or_else(|error| {
+            warn(&self.path, &error);
+            (Vec::new(), Vec::new())
+        })
     }
 
     /// Those of `paths` that can be opened and are not the store at `own` itself.
@@ -66,6 +87,30 @@ fn warn(path: &Path, error: &dyn std::error::Error) {
     tracing::warn!(%store, error, "nothing is taken from this additional store");
 }
 
+/// What the additional stores have and the store itself has not.
+#[derive(Debug, Default)]
+pub(crate) struct Elsewhere {
+    /// Whole layers, each once.
+    pub(crate) layers: Vec<LayerRecord>,
+    /// Images, each once, with the path of the store that has it.
+    pub(crate) images: Vec<(ImageRecord, PathBuf)>,
+}
+
+impl Elsewhere {
+    pub(crate) fn has(&self, id: &LayerId) -> bool {
+        self.layers.iter().any(|layer| layer.id == *id)
+    }
+
+    /// Says of layers that are present where they are, if that is not the store itself.
+    pub(crate) fn explain<'r>(&self, reasons: impl Iterator<Item = (&'r LayerId, &'r mut String)>) {
+        for (id, reason) in reasons {
+            if self.has(id) {
+                *reason = "in an additional store".into();
+            }
+        }
+    }
+}
+
 /// A layer that may be taken from, and the store that has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SourceLayer {
@@ -75,6 +120,39 @@ pub(crate) struct SourceLayer {
 }
 
 impl Store {
+    /// What the additional stores add to these records of the store's own.
+    ///
+    /// A name that the store or an earlier one has is taken from the later ones.
+    pub(crate) fn elsewhere(&self, layers: &[LayerRecord], images: &[ImageRecord]) -> Elsewhere {
+        let mut elsewhere = Elsewhere::default();
+        if self.additional.is_empty() {
+            return elsewhere;
+        }
+        let mut known: HashSet<_> = layers.iter().map(|layer| layer.id.clone()).collect();
+        let mut known_images: HashSet<_> = images.iter().map(|image| image.id.clone()).collect();
+        let mut names: HashSet<_> = images.iter().flat_map(|image| image.names.clone()).collect();
+        for store in &self.additional {
+            let (layers, images) = store.records();
+            elsewhere.layers.extend(layers.into_iter().filter(|l| known.insert(l.id.clone())));
+            for mut image in images {
+                if known_images.insert(image.id.clone()) {
+                    image.names.retain(|name| names.insert(name.clone()));
+                    elsewhere.images.push((image, store.path.clone()));
+                }
+            }
+        }
+        elsewhere
+    }
+
+    /// The layers that only additional stores have.
+    pub(crate) fn only_elsewhere(&self) -> Result<Elsewhere, RecordError> {
+        if self.additional.is_empty() {
+            return Ok(Elsewhere::default());
+        }
+        let layers = self.layers.read()?.records().to_vec();
+        Ok(self.elsewhere(&layers, &[]))
+    }
+
     /// All complete layers with big data under one of `keys`: the store's own
     /// first, then those of each additional store; in each the newest first.
     ///
@@ -86,7 +164,7 @@ impl Store {
         let additional =
             additional.map(|(number, store)| (Some(number), &*store.path, &store.layers));
         let mut found = Vec::new();
-        let mut known = std::collections::HashSet::new();
+        let mut known = HashSet::new();
         for (additional, path, store) in own.into_iter().chain(additional) {
             let layers = match store.read() {
                 Ok(layers) => layers,

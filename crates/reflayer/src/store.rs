@@ -33,10 +33,15 @@ pub struct Store {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StoreOptions {
-    /// Roots of other stores, from whose layers a pull may take files and chunks.
-    /// They are read in place and never changed, and may lie on read-only
-    /// filesystems; one that cannot be read is left out, with a warning.
+    /// Roots of other stores, which are read in place and never changed, and may lie on
+    /// read-only filesystems. Their images are listed and mounted like the store's own,
+    /// and a layer that they have is not pulled. One that cannot be read is left out,
+    /// with a warning.
     pub additional: Vec<PathBuf>,
+    /// Root of another directory in which images and their layers live; containers, and
+    /// what is kept beside the records of layers, stay in the store's own. It is made if
+    /// it is missing, like the store's own.
+    pub image_store: Option<PathBuf>,
 }
 
 /// Why a store could not be opened.
@@ -95,14 +100,27 @@ impl Store {
     ) -> Result<Self, OpenError> {
         let (root_path, root) = open_directory(root)?;
         let (_, run_root) = open_directory(run_root)?;
+        let image_store = options.image_store.as_deref().map(open_directory).transpose()?;
+        // One and the same place is locked once.
+        let image_store = image_store.filter(|(path, _)| *path != root_path);
+        let image_root = image_store.as_ref().map_or(&root, |(_, image_root)| image_root);
+        let layers = match &image_store {
+            Some((_, image_root)) => LayerStore::open_with_image_store(&root, image_root)?,
+            None => LayerStore::open(&root)?,
+        };
+        // With an image store, what is below the store's own root is one of the others.
+        let own = image_store.as_ref().map(|_| &root_path);
+        let others: Vec<_> = own.into_iter().chain(&options.additional).cloned().collect();
+        let additional = AdditionalStore::open_all(&others, image_root);
+        let trees = additional.iter().map(|store| store.trees.clone()).collect();
         Ok(Self {
-            driver: Driver::open(&root)?,
-            layers: LayerStore::open(&root)?,
-            images: ImageStore::open(&root)?,
+            driver: Driver::open(image_root)?.beside(trees)?,
+            layers,
+            images: ImageStore::open(image_root)?,
             containers: ContainerStore::open(&root)?,
             mounts: MountStore::open(&run_root)?,
             privileges: Privileges::of_process(),
-            additional: AdditionalStore::open_all(&options.additional, &root),
+            additional,
             run_root,
             root_path,
         })

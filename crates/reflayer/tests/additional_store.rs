@@ -8,10 +8,12 @@ use std::sync::Arc;
 
 use nix::sched::{CloneFlags, unshare};
 use reflayer::{
-    BuildOptions, CheckLevel, LayerWay, Progress, PullOptions, PullReport, Store, StoreOptions,
+    BuildOptions, CheckLevel, LayerWay, MountOptions, Progress, PullOptions, PullReport,
+    RemoveError, Store, StoreOptions,
 };
 use rustix::mount::{MountFlags, MountPropagationFlags, mount_bind, mount_change, mount_remount};
-use transport::{LayoutWriter, OciLayout};
+use transport::{ImageSource as _, LayerDescriptor, LayoutWriter, ManifestDescriptor};
+use transport::{OciLayout, Platform, media_type};
 
 const COMMON: usize = 200_000;
 
@@ -33,7 +35,44 @@ impl World {
             options.tag = Some(tag.into());
             reflayer::build_image(File::open(tree).unwrap(), &layout, &options).unwrap();
         }
+        world.stack(&layout);
         world
+    }
+
+    /// An image `both`, whose layers are that of `v1` and on it that of `v2`.
+    fn stack(&self, layout: &LayoutWriter) {
+        let layers = ["v1", "v2"].map(|tag| self.layer(tag));
+        let diff_ids = layers.each_ref().map(|layer| format!("\"{}\"", layer.diff_id)).join(",");
+        let config =
+            format!(r#"{{"os":"linux","rootfs":{{"type":"layers","diff_ids":[{diff_ids}]}}}}"#);
+        let config = layout.put_bytes(config.as_bytes()).unwrap();
+        let described = layers.each_ref().map(|layer| {
+            let annotations = serde_json::to_string(&layer.annotations).unwrap();
+            format!(
+                r#"{{"mediaType":"{}","digest":"{}","size":{},"annotations":{annotations}}}"#,
+                media_type::OCI_LAYER_ZSTD,
+                layer.digest,
+                layer.size,
+            )
+        });
+        let manifest = format!(
+            r#"{{"schemaVersion":2,"mediaType":"{}",
+                "config":{{"mediaType":"{}","digest":"{}","size":{}}},"layers":[{}]}}"#,
+            media_type::OCI_MANIFEST,
+            media_type::OCI_CONFIG,
+            config.digest,
+            config.size,
+            described.join(","),
+        );
+        let stored = layout.put_bytes(manifest.as_bytes()).unwrap();
+        let manifest = ManifestDescriptor::new(media_type::OCI_MANIFEST, stored);
+        layout.set_manifest(Some("both"), &manifest).unwrap();
+    }
+
+    fn layer(&self, tag: &str) -> LayerDescriptor {
+        let layout = File::open(self.path("layout")).unwrap();
+        let source = OciLayout::open(layout, Some(tag)).unwrap();
+        source.resolve(&Platform::of_machine()).unwrap().layers.remove(0)
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -104,8 +143,11 @@ fn pulls_from_a_read_only_store(prepare: impl Fn(&Path) + Send) {
             assert!(report.bytes.fetched < 10_000, "{} bytes fetched", report.bytes.fetched);
             assert_eq!(store.check(CheckLevel::Content).unwrap(), []);
             assert_eq!(state(&old), before);
-            // Its images and layers are not those of the store.
-            assert_eq!((store.images().unwrap().len(), store.layers().unwrap().len()), (1, 1));
+            // What is the store's own comes first.
+            let read_only = store.images().unwrap().iter().map(|i| i.read_only).collect::<Vec<_>>();
+            assert_eq!(read_only, [false, true]);
+            let read_only = store.layers().unwrap().iter().map(|l| l.read_only).collect::<Vec<_>>();
+            assert_eq!(read_only, [false, true]);
         });
         test.join().unwrap();
     });
@@ -149,7 +191,69 @@ fn a_layer_that_has_vanished_from_an_additional_store_is_fetched() {
     let overlay = world.path("old/overlay");
     fs::rename(&overlay, world.path("elsewhere")).unwrap();
     fs::remove_dir_all(world.path("elsewhere")).unwrap();
-    let report = world.pull(&store, "v2");
-    assert_eq!(report.bytes.reused_files, 0);
+    // The first one of these still has a record there.
+    for tag in ["v1", "v2"] {
+        let report = world.pull(&store, tag);
+        assert_eq!(report.layers[0].path, LayerWay::Partial);
+    }
     assert_eq!(store.check(CheckLevel::Content).unwrap(), []);
+}
+
+/// The base of an image is in a store that nobody may write, its top is pulled.
+#[test]
+fn a_layer_that_an_additional_store_has_is_present() {
+    let world = World::new();
+    world.pull(&world.store("old", &[]), "v1");
+    let old = world.path("old");
+    std::thread::scope(|scope| {
+        let test = scope.spawn(|| {
+            make_read_only(&old);
+            let before = state(&old);
+            let store = world.store("new", std::slice::from_ref(&old));
+            let report = world.pull(&store, "both");
+            let ways = report.layers.iter().map(|layer| layer.path).collect::<Vec<_>>();
+            assert_eq!(ways, [LayerWay::Present, LayerWay::Partial]);
+            assert_eq!(report.layers[0].reason, "in an additional store");
+            let ids = report.layers.iter().map(|layer| layer.layer_id.clone()).collect::<Vec<_>>();
+            assert_eq!(store.check(CheckLevel::Content).unwrap(), []);
+            let details = store.inspect("localhost/app:both").unwrap();
+            assert_eq!(details.image.layers, ids);
+            let own = details.layer_details.iter().map(|l| l.read_only).collect::<Vec<_>>();
+            assert_eq!(own, [true, false]);
+            let directory = world.path("new/overlay").join(ids[1].as_str());
+            let text = |name: &str| fs::read_to_string(directory.join(name)).unwrap();
+            assert_eq!(text("lower-layers"), ids[0].as_str());
+            let link = old.join("overlay").join(ids[0].as_str()).join("link");
+            assert_eq!(text("lower"), format!("l/{}", fs::read_to_string(link).unwrap()));
+            mounts(&world, &store, "app:both", "v2");
+
+            // An image whose layers are all elsewhere has a record of its own all the same.
+            let report = world.pull(&store, "v1");
+            assert_eq!(report.layers[0].path, LayerWay::Present);
+            assert!(!store.inspect("localhost/app:v1").unwrap().image.read_only);
+            mounts(&world, &store, "app:v1", "v1");
+            store.remove_image("localhost/app:v1", false).unwrap();
+            assert!(store.inspect("localhost/app:v1").unwrap().image.read_only);
+            mounts(&world, &store, "app:v1", "v1");
+            let refused = store.remove_image("app:v1", false).unwrap_err();
+            assert!(matches!(&refused, RemoveError::ReadOnly { store, .. } if *store == old));
+            let removed = store.remove_image("app:both", false).unwrap();
+            assert_eq!(removed.layers, [ids[1].clone()]);
+            assert_eq!(state(&old), before);
+        });
+        test.join().unwrap();
+    });
+}
+
+/// Mounts an image, if this user may, and reads a file of it.
+fn mounts(world: &World, store: &Store, image: &str, own: &str) {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let target = world.path("mount");
+    fs::create_dir_all(&target).unwrap();
+    store.mount(image, &target, &MountOptions::read_only()).unwrap();
+    assert_eq!(fs::read_to_string(target.join("own")).unwrap(), own);
+    assert_eq!(fs::metadata(target.join("common")).unwrap().len(), COMMON as u64);
+    reflayer::unmount(&target).unwrap();
 }

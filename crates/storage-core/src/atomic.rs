@@ -1,7 +1,7 @@
 //! Files that are replaced wholly or not at all.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::Mode;
@@ -96,13 +96,13 @@ impl<'a> Replacement<'a> {
     pub(crate) fn prepare(
         dir: BorrowedFd<'a>,
         name: &'a str,
-        content: &[u8],
+        mut content: impl Read,
         mode: u32,
         durability: Durability,
     ) -> Result<Self, FsError> {
         let (temporary, mut file) = create(dir, name, mode)?;
         let this = Self { dir, name, temporary, placed: false };
-        file.write_all(content).during("write", &this.temporary)?;
+        std::io::copy(&mut content, &mut file).during("write", &this.temporary)?;
         if durability == Durability::Durable {
             // The file is new, so that its size and mode are flushed along.
             file.sync_data().during("flush", &this.temporary)?;

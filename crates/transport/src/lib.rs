@@ -71,7 +71,8 @@ pub use oci_layout::{
     OciLayout, StoredBlob,
 };
 pub use open::open;
-pub use options::{Anonymous, Credentials, CredentialsError, Endpoint, Login, Options, Retry};
+pub use options::{Anonymous, Credentials, CredentialsError, Login};
+pub use options::{Certificates, Endpoint, Options, Proxies, Retry};
 pub use platform::Platform;
 pub use reference::{DockerReference, Reference, ReferenceError};
 pub use registry::{

@@ -25,6 +25,8 @@ pub struct Options {
     pub insecure_hosts: Vec<String>,
     /// Places of this one image, tried in order; empty means where its name says.
     pub endpoints: Vec<Endpoint>,
+    /// Proxies; none by default.
+    pub proxies: Proxies,
     /// Requests for ranges under way at once, 1 to 8; 4 by default.
     pub parallel: usize,
     /// Longest time without any byte, from connecting to the last byte; 60 s by default.
@@ -40,6 +42,7 @@ impl Default for Options {
             tls_verify: true,
             insecure_hosts: Vec::new(),
             endpoints: Vec::new(),
+            proxies: Proxies::default(),
             parallel: 4,
             stall: Duration::from_mins(1),
             retry: Retry::default(),
@@ -54,6 +57,7 @@ impl fmt::Debug for Options {
             .field("tls_verify", &self.tls_verify)
             .field("insecure_hosts", &self.insecure_hosts)
             .field("endpoints", &self.endpoints)
+            .field("proxies", &self.proxies)
             .field("parallel", &self.parallel)
             .field("stall", &self.stall)
             .field("retry", &self.retry)
@@ -69,12 +73,64 @@ pub struct Endpoint {
     pub location: String,
     /// Whether it may be reached by plain HTTP or with any certificate.
     pub insecure: bool,
+    /// Whom to trust there, and who to be.
+    pub certificates: Certificates,
 }
 
 impl Endpoint {
     /// An endpoint at `host[:port]/repository`.
     pub fn new(location: impl Into<String>, insecure: bool) -> Self {
-        Self { location: location.into(), insecure }
+        Self { location: location.into(), insecure, certificates: Certificates::default() }
+    }
+}
+
+/// Certificates for one place, beside those that the system trusts; all of it in PEM.
+///
+/// As everywhere in the containers world they count for the servers that the place
+/// leads to, as well: its token service, and where it redirects to.
+#[derive(Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Certificates {
+    /// Files with authorities to trust.
+    pub authorities: Vec<Vec<u8>>,
+    /// A certificate to show, and its private key.
+    pub identity: Option<Vec<u8>>,
+}
+
+/// Shows no key.
+impl fmt::Debug for Certificates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Certificates")
+            .field("authorities", &self.authorities.len())
+            .field("identity", &self.identity.is_some())
+            .finish()
+    }
+}
+
+/// Proxies for HTTP, in the notation of the variables that usually hold them.
+///
+/// This machine (`localhost` and loopback addresses) is never reached through one.
+#[derive(Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Proxies {
+    /// For addresses of plain HTTP: `http://[user:password@]host:port`, or with
+    /// `https`, `socks5` or `socks5h` in front.
+    pub http: Option<String>,
+    /// For addresses of HTTPS.
+    pub https: Option<String>,
+    /// Hosts that are reached without one, between commas: `host[:port]` with all below
+    /// it, `.domain`, an address, a network (`10.0.0.0/8`), or `*` for all.
+    pub none_for: String,
+}
+
+/// Shows no password.
+impl fmt::Debug for Proxies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proxies")
+            .field("http", &self.http.is_some())
+            .field("https", &self.https.is_some())
+            .field("none_for", &self.none_for)
+            .finish()
     }
 }
 

@@ -11,10 +11,11 @@ use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use storage_core::{Digest, RangeReader, RangeSource};
-use transport::{Found, ImageSource, ImageTarget as _, Options, Platform, Registry};
+use transport::{Endpoint, Found, ImageSource, ImageTarget as _, Options, Platform, Registry};
 use transport::{RegistryTarget, StoredBlob, media_type};
 
 const PROGRAM: &str = "docker-registry";
+const OPENSSL: &str = "openssl";
 
 fn main() -> std::process::ExitCode {
     let missing = !on_path(PROGRAM);
@@ -23,6 +24,9 @@ fn main() -> std::process::ExitCode {
         Trial::test("the_whole_blob_streams", whole),
         Trial::test("what_is_written_is_read_back", written),
         Trial::test("a_blob_is_mounted_from_another_repository", mounted),
+        Trial::test("certificates_of_a_place_are_used", certificates)
+            .with_ignored_flag(!on_path(OPENSSL))
+            .with_kind(if on_path(OPENSSL) { "" } else { "no openssl" }),
     ];
     if missing {
         let ignored = |test: Trial| test.with_ignored_flag(true).with_kind("no docker-registry");
@@ -143,6 +147,62 @@ fn mounted() -> Result<(), Failed> {
     Ok(())
 }
 
+/// The registry has a certificate of an authority that nobody else knows, and wants one
+/// of the same authority from its clients.
+fn certificates() -> Result<(), Failed> {
+    let made = tempfile::tempdir()?;
+    make_certificates(made.path())?;
+    let path = |name: &str| made.path().join(name);
+    let tls = format!(
+        "tls: {{certificate: {}, key: {}, clientcas: [{}]}}, ",
+        path("server.crt").display(),
+        path("server.key").display(),
+        path("ca.crt").display(),
+    );
+    let running = Running::start_with(&tls)?;
+    let resolve = |authority: bool, identity: bool| -> Result<(), Failed> {
+        let mut place = Endpoint::new(format!("{}/app", running.host), false);
+        if authority {
+            place.certificates.authorities.push(std::fs::read(path("ca.crt"))?);
+        }
+        if identity {
+            let files = [std::fs::read(path("client.crt"))?, std::fs::read(path("client.key"))?];
+            place.certificates.identity = Some(files.concat());
+        }
+        let mut options = Options::default();
+        options.endpoints.push(place);
+        options.retry.attempts = 1;
+        let reference = format!("{}/app:v1", running.host).parse()?;
+        Registry::new(&reference, &options)?.resolve(&Platform::of_machine())?;
+        Ok(())
+    };
+    assert!(resolve(false, true).is_err(), "an unknown authority is not trusted");
+    assert!(resolve(true, false).is_err(), "the registry wants to know its clients");
+    resolve(true, true)
+}
+
+/// An authority, and certificates of it for the server and a client.
+fn make_certificates(dir: &Path) -> Result<(), Failed> {
+    let openssl = |arguments: &str| -> Result<(), Failed> {
+        let mut command = Command::new(OPENSSL);
+        let command = command.current_dir(dir).args(arguments.split(' '));
+        let out = command.stdin(Stdio::null()).output()?;
+        let said = String::from_utf8_lossy(&out.stderr).into_owned();
+        if out.status.success() { Ok(()) } else { Err(said.into()) }
+    };
+    let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
+    openssl(&format!("req -x509 {key} -keyout ca.key -out ca.crt -days 2 -subj /CN=authority"))?;
+    std::fs::write(dir.join("extensions"), "subjectAltName=IP:127.0.0.1\n")?;
+    for name in ["server", "client"] {
+        openssl(&format!("req {key} -keyout {name}.key -out {name}.csr -subj /CN={name}"))?;
+        openssl(&format!(
+            "x509 -req -in {name}.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 \
+             -extfile extensions -out {name}.crt"
+        ))?;
+    }
+    Ok(())
+}
+
 /// A registry that holds one image, put into its store as files.
 struct Running {
     child: Child,
@@ -153,6 +213,11 @@ struct Running {
 
 impl Running {
     fn start() -> Result<Self, Failed> {
+        Self::start_with("")
+    }
+
+    /// With something more in the table `http` of its configuration.
+    fn start_with(http: &str) -> Result<Self, Failed> {
         let root = tempfile::tempdir()?;
         let layer: Vec<u8> = (0..1_100_000u32).flat_map(u32::to_le_bytes).step_by(3).collect();
         fill(&root.path().join("docker/registry/v2"), &layer)?;
@@ -161,7 +226,7 @@ impl Running {
         std::fs::write(
             &config,
             format!(
-                "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: '{address}'}}\n",
+                "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{{http}addr: '{address}'}}\n",
                 root.path().display(),
             ),
         )?;

@@ -13,10 +13,12 @@ pub(crate) fn images(store: &Store, json: bool) -> anyhow::Result<u8> {
         let row = |image: &reflayer::ImageInfo| {
             let name = if image.names.is_empty() { "<none>".into() } else { image.names.join(" ") };
             let id = short(image.id.as_str()).to_owned();
-            vec![name, id, image.layers.len().to_string(), bytes(image.size), image.created.clone()]
+            let read_only = if image.read_only { "yes" } else { "" };
+            let count = image.layers.len().to_string();
+            vec![name, id, count, bytes(image.size), image.created.clone(), read_only.into()]
         };
         let rows: Vec<_> = images.iter().map(row).collect();
-        report::table(&["NAME", "ID", "LAYERS", "SIZE", "CREATED"], &rows);
+        report::table(&["NAME", "ID", "LAYERS", "SIZE", "CREATED", "READ-ONLY"], &rows);
     }
     Ok(exit::SUCCESS)
 }
@@ -31,10 +33,11 @@ pub(crate) fn layers(store: &Store, json: bool) -> anyhow::Result<u8> {
             let way = if layer.toc_digest.is_some() { "toc" } else { "blob" };
             let size = layer.size.map_or_else(|| "?".into(), bytes);
             let id = short(layer.id.as_str()).to_owned();
-            vec![id, parent.into(), way.into(), size, layer.images.join(" ")]
+            let read_only = if layer.read_only { "yes" } else { "" };
+            vec![id, parent.into(), way.into(), size, read_only.into(), layer.images.join(" ")]
         };
         let rows: Vec<_> = layers.iter().map(row).collect();
-        report::table(&["ID", "PARENT", "CAME BY", "SIZE", "IMAGES"], &rows);
+        report::table(&["ID", "PARENT", "CAME BY", "SIZE", "READ-ONLY", "IMAGES"], &rows);
     }
     Ok(exit::SUCCESS)
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context as _, ensure};
 use reflayer::{BlobToc, Chunk, FoundBy, Frame, FrameKind, TocFile};
 use storage_core::{BlobDigest, Entry, EntryKind};
-use transport::{LayerDescriptor, Reference};
+use transport::LayerDescriptor;
 
 use super::toc_json;
 use crate::args::TocArgs;
@@ -49,9 +49,12 @@ fn look_at_file(args: &TocArgs) -> anyhow::Result<Vec<Look>> {
 }
 
 fn look_at_image(args: &TocArgs) -> anyhow::Result<Vec<Look>> {
-    let reference: Reference = args.subject.parse()?;
-    let source = origin::open(&reference, &args.origin)?;
-    let image = source.resolve(&origin::platform(&args.origin)?)?;
+    let platform = origin::platform(&args.origin)?;
+    let (source, image) = origin::first(&origin::references(&args.subject)?, |reference| {
+        let source = origin::open(reference, &args.origin)?;
+        let image = source.resolve(&platform)?;
+        Ok((source, image))
+    })?;
     let layers = match &args.layer {
         None => image.layers,
         Some(text) => vec![choose(image.layers, text)?],

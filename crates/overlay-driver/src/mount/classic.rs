@@ -48,16 +48,15 @@ fn fits(options: &[u8]) -> bool {
 /// The options with whole paths, as other tools write them.
 fn absolute(request: &Request<'_>) -> Result<Vec<u8>, FsError> {
     let home = path_of_fd(&request.home.dir)?;
-    let lowers =
-        request.stack.parts.iter().map(|part| Ok(escaped(&home.join(part.relative()), b"\\:,")));
+    let parts = request.stack.parts.iter();
+    let lowers = parts.map(|part| Ok(escaped(&part.path(&home)?, b"\\:,")));
     options(request, lowers)
 }
 
 /// The options with the layers' short links, relative to the driver's directory.
 fn relative(request: &Request<'_>) -> Result<Vec<u8>, FsError> {
-    let links = &request.home.links;
-    let lowers =
-        request.stack.parts.iter().map(|part| part.shortest(links).map(String::into_bytes));
+    let parts = request.stack.parts.iter();
+    let lowers = parts.map(|part| Ok(escaped(&part.shortest(request.home)?, b"\\:,")));
     options(request, lowers)
 }
 

@@ -77,8 +77,8 @@ fn configure(context: &OwnedFd, request: &Request<'_>, spelling: Spelling) -> Re
     let home = path_of_fd(&request.home.dir)?;
     // One after the other, so that hundreds of layers need one descriptor.
     for part in &request.stack.parts {
-        let fd = part.locate(&request.home.dir)?;
-        let layer = OpenedPath { fd, path: home.join(part.relative()) };
+        let fd = part.locate(request.home)?;
+        let layer = OpenedPath { fd, path: part.path(&home)? };
         set_directory(context, LOWER, &layer, spelling)?;
     }
     if let Some(upper) = &request.upper {

@@ -118,7 +118,7 @@ const ATTEMPTS: usize = 5;
 impl Store {
     /// Pulls the image of `source` into this store.
     ///
-    /// Layers that the store has are not touched. Others are taken by their TOC
+    /// Layers that the store or an additional one has are not touched. Others are taken by their TOC
     /// where they have one, with all that any layer of this store can give, and
     /// whole where not. Layers and image become visible together, at the end.
     ///
@@ -170,6 +170,9 @@ impl Store {
             match self.publish(publication).map_err(Box::new)? {
                 Outcome::Published(image_id) => {
                     let mut layers = finish_reports(&wanted, reports);
+                    let present = layers.iter_mut().filter(|l| l.path == LayerWay::Present);
+                    let reasons = present.map(|layer| (&layer.layer_id, &mut layer.reason));
+                    self.only_elsewhere()?.explain(reasons);
                     claims.explain(&mut layers);
                     return Ok(report(reference, name, image_id, &image, layers, started));
                 }
@@ -208,10 +211,12 @@ impl Store {
         Ok(absent)
     }
 
-    /// The layers that the store does not have.
+    /// The layers that neither the store nor an additional one has.
     fn not_in_store(&self, wanted: &[WantedLayer]) -> Result<Vec<usize>, PullError> {
         let layers = self.layers.read()?;
-        let present = |id| layers.get(id).is_some_and(|record| !record.is_incomplete());
+        let elsewhere = self.elsewhere(layers.records(), &[]);
+        let here = |id| layers.get(id).is_some_and(|record| !record.is_incomplete());
+        let present = |id| here(id) || elsewhere.has(id);
         Ok((0..wanted.len()).filter(|index| !present(&wanted[*index].id)).collect())
     }
 

@@ -129,6 +129,8 @@ impl Store {
         let wanted = WantedLayer::all(&image.layers);
         let absent = self.not_in_store(&wanted)?;
         let mut layers: Vec<LayerPlan> = wanted.iter().map(present_layer).collect();
+        let reasons = layers.iter_mut().map(|layer| (&layer.layer_id, &mut layer.reason));
+        self.only_elsewhere()?.explain(reasons);
         let quiet: Arc<dyn Progress + Send + Sync> = Arc::new(());
         // Later layers may take from earlier ones, which by then would be whole.
         let mut earlier: Vec<(usize, FilledLayer)> = Vec::new();

@@ -24,6 +24,7 @@ use crate::Store;
 use crate::candidates::Staged;
 use crate::gc::remove_orphaned_images;
 use crate::image_record;
+use crate::sources::Elsewhere;
 
 /// Big data of a layer that came by its TOC: the TOC, which lists its files with their digests.
 pub(crate) const TOC_KEY: &str = "zstd-chunked-manifest";
@@ -118,9 +119,11 @@ impl<'a> Publication<'a> {
         indices.iter().filter_map(|index| Some(self.sealed.remove(index)?.0)).collect()
     }
 
-    /// The lowest layer that neither the records nor this publication have.
-    fn lowest_missing(&self, layers: &LayersWrite<'_>) -> Option<usize> {
-        let missing = |i: &usize| !self.has(*i) && layers.get(&self.wanted[*i].id).is_none();
+    /// The lowest layer that neither the records, nor those of additional stores, nor
+    /// this publication have.
+    fn lowest_missing(&self, layers: &LayersWrite<'_>, elsewhere: &Elsewhere) -> Option<usize> {
+        let known = |id| layers.get(id).is_some() || elsewhere.has(id);
+        let missing = |i: &usize| !self.has(*i) && !known(&self.wanted[*i].id);
         (0..self.wanted.len()).find(missing)
     }
 }
@@ -162,10 +165,13 @@ impl Store {
         leftovers: &mut Leftovers,
         with_image: bool,
     ) -> Result<Option<ImageId>, PublishError> {
+        // Before the lock: two stores that are each other's additional ones, and are both
+        // written to, must not wait for each other.
+        let elsewhere = self.elsewhere(&[], &[]);
         let mut layers = self.layers.write()?;
         self.remove_incomplete(&mut layers, &mut leftovers.removed)?;
         leftovers.sealed.extend(publication.without_present(&layers));
-        let missing = publication.lowest_missing(&layers);
+        let missing = publication.lowest_missing(&layers, &elsewhere);
         if let Some(index) = missing {
             publication.gone = Some(publication.wanted[index].id.clone());
             if with_image {
@@ -197,7 +203,8 @@ impl Store {
         for (index, (_, facts)) in &publication.sealed {
             let wanted = &publication.wanted[*index];
             leftovers.removed.take(self, layers, &wanted.id)?;
-            let record = layer_record(wanted, facts, &publication.metadata);
+            let mut record = layer_record(wanted, facts, &publication.metadata);
+            record.file = layers.file_of_images();
             ids.push(record.id.clone());
             layers.records_mut().push(record);
         }
@@ -234,7 +241,9 @@ impl Store {
         layers: &mut LayersWrite<'_>,
         removal: &mut Removal,
     ) -> Result<(), PublishError> {
-        let ids = layers.incomplete();
+        let mut ids = layers.incomplete();
+        // Those of containers are left to whoever makes containers.
+        ids.retain(|id| layers.get(id).is_some_and(|record| layers.is_with_images(record)));
         for id in &ids {
             removal.take(self, layers, id)?;
         }

@@ -83,7 +83,7 @@ impl ImagesWrite<'_> {
         let dir = big_data::make(place, id.as_str())?;
         for (key, bytes) in items {
             let name = big_data::file_name(key)?;
-            Replacement::prepare(dir.as_fd(), &name, bytes, FILE_MODE, Durability::Durable)
+            Replacement::prepare(dir.as_fd(), &name, *bytes, FILE_MODE, Durability::Durable)
                 .and_then(Replacement::place)
                 .map_err(|error| error.within(&path))?;
             if let Some(record) = self.get_mut(id) {

@@ -60,14 +60,16 @@ pub enum LayerFile {
     Durable,
     /// `volatile-layers.json`, which is not flushed: layers that need not survive.
     Volatile,
+    /// `layers.json` of the image store, if there is one: the layers of images.
+    ImageStore,
 }
 
 impl LayerFile {
-    pub(super) const ALL: [Self; 2] = [Self::Durable, Self::Volatile];
+    pub(super) const ALL: [Self; 3] = [Self::Durable, Self::Volatile, Self::ImageStore];
 
     pub(super) fn name(self) -> &'static str {
         match self {
-            Self::Durable => "layers.json",
+            Self::Durable | Self::ImageStore => "layers.json",
             Self::Volatile => "volatile-layers.json",
         }
     }

@@ -10,8 +10,9 @@ use rustix::io::{Errno, retry_on_intr};
 use super::big_data::{self, open_file};
 use super::place::{DIR_MODE, FILE_MODE};
 use super::{LayerStore, Layers, LayersWrite, RecordError};
-use crate::dir::{make_dir, open_at, open_dir, rename_at, sync, text_names};
-use crate::{FsError, FsResultExt, LayerId, TempDir, recover_temp_dirs};
+use crate::atomic::Replacement;
+use crate::dir::{make_dir, open_at, open_dir, rename_at, sync, text_names, unlink_at};
+use crate::{Durability, FsError, FsResultExt, LayerId, TempDir, recover_temp_dirs};
 
 const TAR_SPLIT: &str = ".tar-split.gz";
 
@@ -88,13 +89,14 @@ impl LayersWrite<'_> {
     /// Moves the file `name` of `from` into place as a big data item, and notes
     /// its key in the record, which must be there already.
     ///
-    /// One rename: the content must be on the same filesystem and durable before.
+    /// One rename: the content must be durable before. Only where the trees are on
+    /// another filesystem, in an image store, is it copied, which takes its time.
     /// [`LayersWrite::sync_layer`] makes the new name durable, too.
     ///
     /// # Errors
     ///
     /// If the layer has no record, the key cannot be a file name, or `name` is no
-    /// regular file on this filesystem.
+    /// regular file.
     pub fn adopt_big_data(
         &mut self,
         id: &LayerId,
@@ -122,7 +124,7 @@ impl LayersWrite<'_> {
     ///
     /// # Errors
     ///
-    /// If the layer has no record, or `name` is no regular file on this filesystem.
+    /// If the layer has no record, or `name` is no regular file.
     pub fn adopt_tar_split(
         &mut self,
         id: &LayerId,
@@ -216,7 +218,15 @@ fn adopt(from: BorrowedFd<'_>, name: &str, to: BorrowedFd<'_>, file: &str) -> Re
     }
     let mode = Mode::from_raw_mode(FILE_MODE);
     retry_on_intr(|| rustix::fs::fchmod(&opened, mode)).during("set mode of", name)?;
-    rename_at(from, name, to, file).during("move into place", file)
+    match rename_at(from, name, to, file) {
+        // Trees are on the filesystem of the image store, this may be on another.
+        Err(Errno::XDEV) => {
+            let copy = File::from(opened);
+            Replacement::prepare(to, file, copy, FILE_MODE, Durability::Durable)?.place()?;
+            unlink_at(from, name).during("remove", name)
+        }
+        renamed => renamed.during("move into place", file),
+    }
 }
 
 fn exists(dir: BorrowedFd<'_>, name: &str) -> Result<bool, Errno> {

@@ -13,6 +13,8 @@ use crate::{Durability, LayerId, Lock, Token, remove_stale_temporaries};
 #[derive(Debug)]
 pub struct LayerStore {
     place: Place,
+    /// Where the records of images' layers are, if not here.
+    image_store: Option<Place>,
 }
 
 const DIR: &str = "overlay-layers";
@@ -25,7 +27,23 @@ impl LayerStore {
     ///
     /// If the directory can be neither opened nor made.
     pub fn open(root: impl AsFd) -> Result<Self, RecordError> {
-        Place::open(root, DIR, LOCK).map(|place| Self { place })
+        Ok(Self { place: Place::open(root, DIR, LOCK)?, image_store: None })
+    }
+
+    /// Opens the store with the records of its images' layers below another root.
+    ///
+    /// All else is below the first: the records of containers' layers, and tar-split and
+    /// big data of all layers. Both have a lock, and both are taken, the first root's first.
+    ///
+    /// # Errors
+    ///
+    /// If a directory can be neither opened nor made.
+    pub fn open_with_image_store(
+        root: impl AsFd,
+        image_store: impl AsFd,
+    ) -> Result<Self, RecordError> {
+        let image_store = Some(Place::open(image_store, DIR, LOCK)?);
+        Ok(Self { place: Place::open(root, DIR, LOCK)?, image_store })
     }
 
     /// Opens an additional store, perhaps on a read-only filesystem.
@@ -37,7 +55,7 @@ impl LayerStore {
     ///
     /// If the directory exists and cannot be opened.
     pub fn open_read_only(root: impl AsFd) -> Result<Self, RecordError> {
-        Place::open_read_only(root, DIR, LOCK).map(|place| Self { place })
+        Ok(Self { place: Place::open_read_only(root, DIR, LOCK)?, image_store: None })
     }
 
     /// Reads the records under a shared lock.
@@ -46,7 +64,9 @@ impl LayerStore {
     ///
     /// If the lock cannot be had, or a record file is damaged.
     pub fn read(&self) -> Result<LayersRead<'_>, RecordError> {
-        Layers::load(&self.place, self.place.lock_shared()?).map(LayersRead)
+        let lock = self.place.lock_shared()?;
+        let images = self.image_store.as_ref().map(Place::lock_shared).transpose()?;
+        Layers::load(self, lock, images.flatten()).map(LayersRead)
     }
 
     /// Reads the records under the exclusive lock, to change them.
@@ -56,7 +76,8 @@ impl LayerStore {
     /// If the store was opened read-only, or as for [`LayerStore::read`].
     pub fn write(&self) -> Result<LayersWrite<'_>, RecordError> {
         let lock = self.place.lock_exclusive()?;
-        let layers = Layers::load(&self.place, Some(lock))?;
+        let images = self.image_store.as_ref().map(Place::lock_exclusive).transpose()?;
+        let layers = Layers::load(self, Some(lock), images)?;
         let saved = layers.records.clone();
         Ok(LayersWrite { layers, saved })
     }
@@ -70,15 +91,37 @@ impl LayerStore {
 #[derive(Debug)]
 pub struct Layers<'s> {
     pub(super) place: &'s Place,
+    image_store: Option<&'s Place>,
     pub(super) records: Vec<LayerRecord>,
     lock: Option<Lock>,
+    /// That of the image store.
+    image_lock: Option<Lock>,
+}
+
+/// The directory that a file is in, if there is such a file.
+fn place_of<'s>(
+    file: LayerFile,
+    place: &'s Place,
+    image_store: Option<&'s Place>,
+) -> Option<&'s Place> {
+    match file {
+        LayerFile::Durable | LayerFile::Volatile => Some(place),
+        LayerFile::ImageStore => image_store,
+    }
 }
 
 impl<'s> Layers<'s> {
-    fn load(place: &'s Place, lock: Option<Lock>) -> Result<Self, RecordError> {
+    fn load(
+        store: &'s LayerStore,
+        lock: Option<Lock>,
+        image_lock: Option<Lock>,
+    ) -> Result<Self, RecordError> {
+        let LayerStore { place, image_store } = store;
+        let image_store = image_store.as_ref();
         let mut records: Vec<LayerRecord> = Vec::new();
         let mut seen = HashSet::new();
         for file in LayerFile::ALL {
+            let Some(place) = place_of(file, place, image_store) else { continue };
             let found: Vec<LayerRecord> = load(place, file.name())?;
             // Nobody writes such a file; one of the ids was changed by damage.
             check_ids(place, file.name(), &found)?;
@@ -91,7 +134,18 @@ impl<'s> Layers<'s> {
             }
         }
         names::make_unique(&mut records, |record| &mut record.names);
-        Ok(Self { place, records, lock })
+        Ok(Self { place, image_store, records, lock, image_lock })
+    }
+
+    /// The file that the layers of images are kept in.
+    pub fn file_of_images(&self) -> LayerFile {
+        if self.image_store.is_some() { LayerFile::ImageStore } else { LayerFile::Durable }
+    }
+
+    /// Whether a layer is kept where those of images are: in a store with an image store,
+    /// those of containers are not.
+    pub fn is_with_images(&self, record: &LayerRecord) -> bool {
+        self.image_store.is_none() || record.file == LayerFile::ImageStore
     }
 
     /// All of them, in the order of the files.
@@ -210,7 +264,7 @@ impl LayersWrite<'_> {
     /// If two records have one id, or a file cannot be written. A later save
     /// tries again what was not written.
     pub fn save(&mut self) -> Result<(), RecordError> {
-        let Layers { place, records, lock } = &mut self.layers;
+        let Layers { place, image_store, records, lock, image_lock } = &mut self.layers;
         check_ids(place, LayerFile::Durable.name(), records)?;
         names::make_unique(records, |record| &mut record.names);
         let changed: Vec<_> = LayerFile::ALL
@@ -220,14 +274,16 @@ impl LayersWrite<'_> {
         if changed.is_empty() {
             return Ok(());
         }
-        if let Some(lock) = lock {
+        for lock in [lock, image_lock].into_iter().flatten() {
             place.within(lock.write_token())?;
         }
         for file in changed {
             let durability = match file {
-                LayerFile::Durable => Durability::Durable,
+                LayerFile::Durable | LayerFile::ImageStore => Durability::Durable,
                 LayerFile::Volatile => Durability::Volatile,
             };
+            // Records for a file that there is not are a mistake of the caller's.
+            let place = place_of(file, place, *image_store).unwrap_or(place);
             save(place, file.name(), of(file, records), durability)?;
         }
         self.saved.clone_from(records);
@@ -240,10 +296,12 @@ impl LayersWrite<'_> {
     ///
     /// If the directory cannot be read, or a file in it not be removed.
     pub fn sweep(&self) -> Result<usize, RecordError> {
-        let dir = self.place.writable()?;
         LayerFile::ALL.into_iter().try_fold(0, |count, file| {
-            let removed = self.place.within(remove_stale_temporaries(dir, file.name()))?;
-            Ok(count + removed)
+            let Some(place) = place_of(file, self.place, self.image_store) else {
+                return Ok(count);
+            };
+            let removed = remove_stale_temporaries(place.writable()?, file.name());
+            Ok(count + place.within(removed)?)
         })
     }
 }

@@ -15,6 +15,8 @@ pub struct Podman {
     sid: Sid,
     graph_root: PathBuf,
     run_root: PathBuf,
+    /// Additional image stores, and a place of its own for images.
+    others: Vec<PathBuf>,
     configuration: tempfile::TempDir,
 }
 
@@ -42,8 +44,51 @@ impl Podman {
             sid: sid.clone(),
             graph_root: graph_root.to_owned(),
             run_root: run_root.to_owned(),
+            others: Vec::new(),
             configuration,
         })
+    }
+
+    /// The same with an additional image store.
+    ///
+    /// # Errors
+    ///
+    /// If the configuration cannot be written.
+    pub fn beside(mut self, other: &Path) -> Result<Self> {
+        self.others.push(other.to_owned());
+        let path = self.configuration.path().join("storage.conf");
+        let text = fs::read_to_string(&path).context("read storage.conf")?;
+        let stores = format!("additionalimagestores = {:?}\n", self.others);
+        // At the end stands the table of pull options, which belongs to the same table.
+        let text = text.replace(
+            "[storage.options.pull_options]",
+            &format!("[storage.options]\n{stores}[storage.options.pull_options]"),
+        );
+        fs::write(path, text).context("write storage.conf")?;
+        Ok(self)
+    }
+
+    /// The same with images and their layers in another directory, which is made if it
+    /// is missing.
+    ///
+    /// # Errors
+    ///
+    /// If the directory or the configuration cannot be written.
+    pub fn with_image_store(mut self, image_store: &Path) -> Result<Self> {
+        fs::create_dir_all(image_store).context("make the image store")?;
+        self.others.push(image_store.to_owned());
+        let path = self.configuration.path().join("storage.conf");
+        let text = fs::read_to_string(&path).context("read storage.conf")?;
+        let line = format!("[storage]\nimagestore = \"{}\"\n", image_store.display());
+        fs::write(path, text.replace("[storage]\n", &line)).context("write storage.conf")?;
+        Ok(self)
+    }
+
+    /// `sh` where podman has this store, to run a script in one mount namespace.
+    pub fn shell(&self, script: &str) -> Command {
+        let mut command = self.with_store("sh", &[]);
+        command.args(["-euc", script]);
+        command
     }
 
     /// `podman`, without arguments.
@@ -102,7 +147,8 @@ impl Podman {
 
     fn with_store(&self, program: &str, more: &[&Path]) -> Command {
         let store = [&*self.graph_root, &*self.run_root, self.configuration.path()];
-        let mut command = self.sid.command(&[&store, more].concat(), program);
+        let others: Vec<&Path> = self.others.iter().map(PathBuf::as_path).collect();
+        let mut command = self.sid.command(&[&store[..], &others, more].concat(), program);
         command.env("CONTAINERS_STORAGE_CONF", self.configuration.path().join("storage.conf"));
         command
     }

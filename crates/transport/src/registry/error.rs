@@ -16,6 +16,17 @@ pub enum RegistryError {
     /// Threads for the network could not be started.
     #[error("start the threads for the network")]
     Threads(#[source] io::Error),
+    /// A proxy that is not an address of HTTP or SOCKS.
+    #[error("the address of the HTTP proxy is none")]
+    Proxy,
+    /// Certificates that are none.
+    #[error("use the certificates for {host}")]
+    Certificates {
+        /// The registry that they are for.
+        host: String,
+        /// What is wrong with them.
+        source: Box<dyn Error + Send + Sync>,
+    },
     /// A location that is not `host[:port]/repository`.
     #[error("location {0:?} is not a host and a repository")]
     Location(String),

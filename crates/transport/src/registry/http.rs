@@ -7,13 +7,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
-use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
+use reqwest::{
+    Certificate, Client, ClientBuilder, Proxy, RequestBuilder, Response, StatusCode, Url,
+};
 use storage_core::Usage;
 
-use super::error::{RequestError, ServerMessage, chain};
+use super::error::{RegistryError, RequestError, ServerMessage, chain};
+use super::proxy::Detours;
 use super::redirect::{self, RedirectError, same_origin};
 use super::trust::Trust;
-use crate::Options;
+use crate::{Certificates, Endpoint, Options};
 
 /// Bytes of a body that is read only for its message, or so that its connection can be
 /// used again.
@@ -49,41 +52,86 @@ pub(super) struct Http {
     verified: OnceLock<Result<Client, String>>,
     unverified: OnceLock<Result<Client, String>>,
     pub(super) trust: Trust,
+    detours: Detours,
+    identity: Identity,
     stall: Duration,
 }
 
+/// Whom to trust, and who to be.
+#[derive(Debug, Default)]
+pub(super) struct Identity {
+    authorities: Vec<Certificate>,
+    own: Option<reqwest::Identity>,
+}
+
+impl Identity {
+    pub(super) fn new(host: &str, certificates: &Certificates) -> Result<Self, RegistryError> {
+        let wrong = |source: reqwest::Error| RegistryError::Certificates {
+            host: host.into(),
+            source: source.into(),
+        };
+        let mut authorities = Vec::new();
+        for pem in &certificates.authorities {
+            authorities.extend(Certificate::from_pem_bundle(pem).map_err(wrong)?);
+        }
+        let own = certificates.identity.as_deref().map(reqwest::Identity::from_pem);
+        Ok(Self { authorities, own: own.transpose().map_err(wrong)? })
+    }
+}
+
 impl Http {
-    /// With the trust and the patience that the options give.
-    pub(super) fn of(options: &Options) -> Self {
+    /// With the trust and the patience that the options give, for a place with these
+    /// certificates.
+    pub(super) fn of(options: &Options, place: &Endpoint) -> Result<Self, RegistryError> {
         let insecure = options.endpoints.iter().filter(|endpoint| endpoint.insecure);
         let hosts = insecure.filter_map(|endpoint| endpoint.location.split('/').next());
         let hosts = hosts.chain(options.insecure_hosts.iter().map(String::as_str));
         let trust = Trust::new(options.tls_verify, hosts);
+        let detours = Detours::new(&options.proxies)?;
+        let identity = Identity::new(&place.location, &place.certificates)?;
         let (verified, unverified) = (OnceLock::new(), OnceLock::new());
-        Self { verified, unverified, trust, stall: options.stall }
+        Ok(Self { verified, unverified, trust, detours, identity, stall: options.stall })
     }
 
     /// The client for an address. No redirect is followed inside it.
     pub(super) fn client(&self, url: &Url) -> Result<&Client, RequestError> {
         let lax = url.scheme() == "http" || self.trust.is_insecure(url);
         let cell = if lax { &self.unverified } else { &self.verified };
-        let client = cell.get_or_init(|| {
-            Client::builder()
-                .user_agent(concat!("reflayer/", env!("CARGO_PKG_VERSION")))
-                .redirect(reqwest::redirect::Policy::none())
-                .retry(reqwest::retry::never())
-                .referer(false)
-                .no_proxy()
-                // Readers that pause must not use up what others share with them on
-                // one connection: room for 32 of them.
-                .http2_initial_stream_window_size(2 << 20)
-                .http2_initial_connection_window_size(64 << 20)
-                .connect_timeout(self.stall.min(Duration::from_secs(30)))
-                .tls_danger_accept_invalid_certs(lax)
-                .build()
-                .map_err(|error| chain(&error))
-        });
+        let client = cell.get_or_init(|| self.build(lax).map_err(|error| chain(&error)));
         client.as_ref().map_err(|error| RequestError::Tls(error.clone().into()))
+    }
+
+    fn build(&self, lax: bool) -> reqwest::Result<Client> {
+        let authorities = &self.identity.authorities;
+        // Adding to what the system trusts fails where it trusts nothing.
+        match self.builder(lax).tls_certs_merge(authorities.clone()).build() {
+            Err(_) if !authorities.is_empty() => {
+                self.builder(lax).tls_certs_only(authorities.clone()).build()
+            }
+            client => client,
+        }
+    }
+
+    fn builder(&self, lax: bool) -> ClientBuilder {
+        let detours = self.detours.clone();
+        let builder = Client::builder()
+            .user_agent(concat!("reflayer/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .referer(false)
+            // Those of the environment, which is not read here, would come on top.
+            .no_proxy()
+            .proxy(Proxy::custom(move |url| detours.of(url)))
+            // Readers that pause must not use up what others share with them on
+            // one connection: room for 32 of them.
+            .http2_initial_stream_window_size(2 << 20)
+            .http2_initial_connection_window_size(64 << 20)
+            .connect_timeout(self.stall.min(Duration::from_secs(30)))
+            .tls_danger_accept_invalid_certs(lax);
+        match &self.identity.own {
+            Some(own) => builder.identity(own.clone()),
+            None => builder,
+        }
     }
 
     /// Sends one request and waits for the head of its answer.

@@ -29,6 +29,7 @@ mod outgoing;
 mod pieces;
 mod places;
 mod proof;
+mod proxy;
 mod queue;
 mod range;
 mod redirect;

@@ -29,20 +29,15 @@ impl Places {
         reference: &DockerReference,
         options: &Options,
     ) -> Result<Self, RegistryError> {
-        let http = Arc::new(Http::of(options));
-        let name = reference.name();
-        let mut locations: Vec<_> =
-            options.endpoints.iter().map(|endpoint| endpoint.location.as_str()).collect();
-        if locations.is_empty() {
-            locations.push(&name);
-        }
-        let endpoint = |location| {
-            Endpoint::new(location, http.clone(), options.credentials.clone(), &Access::Pull)
+        let named = [crate::Endpoint::new(reference.name(), false)];
+        let places = if options.endpoints.is_empty() { &named[..] } else { &options.endpoints };
+        let endpoint = |place: &crate::Endpoint| {
+            // Each has certificates of its own, so connections are not shared.
+            let http = Arc::new(Http::of(options, place)?);
+            let credentials = options.credentials.clone();
+            Endpoint::new(&place.location, http, credentials, &Access::Pull).map(Arc::new)
         };
-        let endpoints = locations
-            .into_iter()
-            .map(|location| endpoint(location).map(Arc::new))
-            .collect::<Result<_, _>>()?;
+        let endpoints = places.iter().map(endpoint).collect::<Result<_, _>>()?;
         Ok(Self {
             endpoints,
             preferred: AtomicUsize::new(0),

@@ -64,12 +64,12 @@ impl RegistryTarget {
         let Some(tag) = reference.tag().filter(|_| reference.digest().is_none()) else {
             return Err(RegistryError::ByDigest(reference.to_string()));
         };
-        let http = Arc::new(Http::of(options));
         // The last one is the registry itself; what comes before are its mirrors.
-        let location = options.endpoints.last().map(|endpoint| endpoint.location.clone());
-        let location = location.unwrap_or_else(|| reference.name());
+        let named = crate::Endpoint::new(reference.name(), false);
+        let place = options.endpoints.last().unwrap_or(&named);
+        let http = Arc::new(Http::of(options, place)?);
         let endpoint = |access: &Access| {
-            Endpoint::new(&location, http.clone(), options.credentials.clone(), access)
+            Endpoint::new(&place.location, http.clone(), options.credentials.clone(), access)
         };
         let others = |related: &&DockerReference| {
             related.host() == reference.host() && related.repository() != reference.repository()

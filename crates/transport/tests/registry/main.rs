@@ -3,6 +3,7 @@
 mod auth;
 mod documents;
 mod image;
+mod proxy;
 mod ranges;
 mod server;
 mod several;

@@ -65,6 +65,31 @@ fn each_record_goes_back_to_its_file() {
     assert_eq!(ids(layers.records()), ["1", "2"]);
 }
 
+/// podman 5.8.6 writes to the same files, and a token to both locks.
+#[test]
+fn layers_of_images_have_their_records_in_the_image_store() {
+    let (root, images) = (Root::new(), Root::new());
+    let store = LayerStore::open_with_image_store(&root.handle, &images.handle).unwrap();
+    let file = store.read().unwrap().file_of_images();
+    save(&store, [layer(1), LayerRecord { file, ..layer(2) }]);
+    let text = |root: &Root| root.text("overlay-layers/layers.json");
+    let holds = |text: &str| [1, 2].map(|n| text.contains(layer_id(n).as_str()));
+    assert_eq!(holds(&text(&root)), [true, false]);
+    assert_eq!(holds(&text(&images)), [false, true]);
+    for root in [&root, &images] {
+        let lock = root.path("overlay-layers/layers.lock");
+        assert_eq!(std::fs::read(lock).unwrap().len(), 64);
+    }
+    let layers = store.read().unwrap();
+    assert_eq!(ids(layers.records()), ["1", "2"]);
+    let with_images = |layer: &LayerRecord| layers.is_with_images(layer);
+    assert_eq!(layers.records().iter().map(with_images).collect::<Vec<_>>(), [false, true]);
+    drop(layers);
+    let plain = LayerStore::open(&root.handle).unwrap();
+    assert_eq!(ids(plain.read().unwrap().records()), ["1"]);
+    assert_eq!(plain.read().unwrap().file_of_images(), LayerFile::Durable);
+}
+
 #[test]
 fn files_that_did_not_change_are_not_written() {
     let root = Root::new();
