@@ -169,6 +169,9 @@ pub(crate) struct Convert {
     /// `docker://HOST/NAME:TAG`, `oci:DIR:TAG` or `oci-archive:FILE:TAG`.
     #[arg(value_name = "TO")]
     pub(crate) target: String,
+    /// Policy of what may be read, in place of the user's or the system's policy.json.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) signature_policy: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) sending: Sending,
     #[command(flatten)]

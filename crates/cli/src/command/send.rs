@@ -7,7 +7,7 @@ use transport::{DockerReference, Reference};
 
 use crate::args::{Access, Convert, Global, Push, Sending};
 use crate::command::progress;
-use crate::{exit, open, origin, report};
+use crate::{exit, open, origin, policy, report};
 
 pub(crate) fn push(global: &Global, args: &Push) -> anyhow::Result<u8> {
     let image = match args.image.parse() {
@@ -33,6 +33,7 @@ pub(crate) fn convert(global: &Global, args: &Convert) -> anyhow::Result<u8> {
         let pushed = from_store(&open::store(global)?, image, &target, &options, access)?;
         return show(global, &pushed, &target);
     }
+    policy::check(&source, args.signature_policy.as_deref())?;
     let from = origin::open(&source, &args.origin)?;
     let related = if let Reference::Docker(docker) = &source { Some(docker) } else { None };
     let to = origin::open_target(&target, related, access)?;
