@@ -48,7 +48,7 @@ fn run(cli: &Cli) -> anyhow::Result<u8> {
         }
         Command::BuildImage(args) => command::build_image::run(args, json),
         Command::Toc(args) => command::toc::run(args, json),
-        Command::Check { quick } => command::check::run(&open::store(global)?, *quick, json),
+        Command::Check(args) => command::check::run(&open::store(global)?, args, json),
     }
 }
 

@@ -29,7 +29,7 @@ pub(crate) use layer::chain as error_chain;
 pub(crate) use mark::{PullMark, pull_is_alive, pull_of};
 pub use plan::{ImagePlan, LayerPlan, LayerShare, PlannedBytes};
 pub use publish::PublishError;
-pub(crate) use publish::{INDEX_KEY, Removal, TOC_KEY, set_incomplete};
+pub(crate) use publish::{INDEX_KEY, Removal, TOC_KEY, has_repeated_names, set_incomplete};
 
 use claim::Claims;
 use layer::{FetchedLayer, WantedLayer};

@@ -30,6 +30,8 @@ pub(crate) const TOC_KEY: &str = "zstd-chunked-manifest";
 pub(crate) const INDEX_KEY: &str = "chunked-manifest-cache";
 /// And how they are kept.
 const FORMAT_KEY: &str = "zstd-chunked-layer-data";
+/// A flag of a layer whose tar names something twice, so that it has no tar-split.
+const REPEATED_FLAG: &str = "reflayer-repeated-names";
 /// The file in `aside` that becomes the second.
 pub(super) const FORMAT_FILE: &str = "format.json";
 /// Its content for a layer whose files stand in a directory tree.
@@ -343,6 +345,15 @@ fn layer_record(wanted: &WantedLayer, facts: &LayerFacts, metadata: &str) -> Lay
             };
         }
     }
+    if !facts.has_tar_split {
+        let set = record.flags.members_mut().set(REPEATED_FLAG, Some("true"));
+        set.expect("this is JSON");
+    }
     record.flags.set_incomplete(true);
     record
+}
+
+/// Whether a layer was pulled without a tar-split, since none can describe it.
+pub(crate) fn has_repeated_names(record: &LayerRecord) -> bool {
+    record.flags.get(REPEATED_FLAG).unwrap_or(false)
 }

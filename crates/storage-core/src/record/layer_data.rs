@@ -8,7 +8,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::big_data::{self, open_file};
-use super::place::{DIR_MODE, FILE_MODE};
+use super::place::{DIR_MODE, FILE_MODE, Place};
 use super::{LayerStore, Layers, LayersWrite, RecordError};
 use crate::dir::{make_dir, open_at, open_dir, rename_at, sync, text_names};
 use crate::{FsError, FsResultExt, LayerId, TempDir, recover_temp_dirs};
@@ -47,6 +47,23 @@ impl LayerStore {
     pub fn peek_big_data(&self, id: &LayerId, key: &str) -> Result<Option<File>, RecordError> {
         big_data::open(self.place(), id.as_str(), key)
     }
+
+    /// Opens the tar-split of a layer (gzip) without any lock; `None` if there is none.
+    ///
+    /// As for [`LayerStore::peek_big_data`].
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be opened.
+    pub fn peek_tar_split(&self, id: &LayerId) -> Result<Option<File>, RecordError> {
+        open_tar_split(self.place(), id)
+    }
+}
+
+fn open_tar_split(place: &Place, id: &LayerId) -> Result<Option<File>, RecordError> {
+    let Some(dir) = place.dir() else { return Ok(None) };
+    let name = tar_split_name(id);
+    Ok(open_file(dir, &name).during("open", place.path(&name))?)
 }
 
 impl Layers<'_> {
@@ -65,9 +82,7 @@ impl Layers<'_> {
     ///
     /// If the file cannot be opened.
     pub fn open_tar_split(&self, id: &LayerId) -> Result<Option<File>, RecordError> {
-        let Some(dir) = self.place.dir() else { return Ok(None) };
-        let name = tar_split_name(id);
-        Ok(open_file(dir, &name).during("open", self.place.path(&name))?)
+        open_tar_split(self.place, id)
     }
 
     /// Ids that have a tar-split or big data but no record: leftovers.

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::Deref;
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 
 use super::file::{check_ids, load, save};
 use super::place::Place;
@@ -92,6 +93,22 @@ impl<'s> Layers<'s> {
         }
         names::make_unique(&mut records, |record| &mut record.names);
         Ok(Self { place, records, lock })
+    }
+
+    /// The file of the records, relative to the root.
+    pub fn file(&self) -> PathBuf {
+        self.place.path(LayerFile::Durable.name())
+    }
+
+    /// Whether there is a file of records at all. It comes before the first layer,
+    /// so that layers without it have lost it.
+    ///
+    /// # Errors
+    ///
+    /// If that cannot be told.
+    pub fn has_file(&self) -> Result<bool, RecordError> {
+        let there = |file: LayerFile| super::file::exists(self.place, file.name());
+        Ok(there(LayerFile::Durable)? || there(LayerFile::Volatile)?)
     }
 
     /// All of them, in the order of the files.

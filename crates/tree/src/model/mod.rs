@@ -66,6 +66,12 @@ impl Model {
         self.names.get(path.as_bytes()).map(|number| &self.nodes[number])
     }
 
+    /// Where a name of an entry leads: links in the middle of it are followed.
+    pub fn resolve(&self, path: &LayerPath) -> LayerPath {
+        let resolved = self.names.resolve(path, |number| self.link_text(number));
+        LayerPath::parse(&resolved).unwrap_or_else(|_| path.clone())
+    }
+
     /// All names of what belongs to a path, itself among them, in the order of their bytes.
     pub fn names_of(&self, path: &LayerPath) -> Vec<LayerPath> {
         let Some(number) = self.names.get(path.as_bytes()) else { return Vec::new() };

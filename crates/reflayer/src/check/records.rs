@@ -1,0 +1,148 @@
+//! Records against directories, and the documents of images.
+
+use storage_core::{Digest, ImageRecord, Images, LayerId, LayerRecord, Layers, RecordError};
+
+use super::harm::label;
+use super::problem::TAR_SPLIT;
+use super::{CheckError, Problem};
+use crate::Store;
+use crate::listing::chain;
+use crate::pull::has_repeated_names;
+
+/// What was found, and the records that it was found in.
+pub(super) type Checked = (Vec<Problem>, Vec<LayerRecord>, Vec<ImageRecord>);
+
+impl Store {
+    /// Record files that cannot be what a tool wrote.
+    pub(crate) fn damaged_records(&self) -> Result<Vec<Problem>, CheckError> {
+        let mut damaged = Vec::new();
+        let layers = self.layers.read();
+        if let Ok(layers) = &layers
+            && self.lacks_records(layers)?
+        {
+            let reason = "it is missing, though there are layers".into();
+            damaged.push(Problem::DamagedRecords { file: layers.file(), reason });
+        }
+        note(layers.map(drop), &mut damaged)?;
+        note(self.images.read().map(drop), &mut damaged)?;
+        note(self.containers.read().map(drop), &mut damaged)?;
+        Ok(damaged)
+    }
+
+    /// Whether there is no file of layer records, and yet there are layers: the file
+    /// always comes before the first of them.
+    pub(crate) fn lacks_records(&self, layers: &Layers<'_>) -> Result<bool, CheckError> {
+        Ok(!layers.has_file()? && layers.records().is_empty() && !self.orphans(layers)?.is_empty())
+    }
+
+    pub(super) fn check_records(&self) -> Result<Checked, CheckError> {
+        let mut problems = Vec::new();
+        let layers = self.layers.read()?;
+        let images = self.images.read()?;
+        for record in layers.records() {
+            problems.extend(self.check_layer_record(record, &layers)?);
+        }
+        let orphans = self.orphans(&layers)?.into_iter();
+        problems.extend(orphans.map(|id| Problem::Orphan { id: id.to_string() }));
+        check_images(&layers, &images, &mut problems)?;
+        Ok((problems, layers.records().to_vec(), images.records().to_vec()))
+    }
+
+    /// What is wrong with a layer as far as can be told without looking into it.
+    pub(crate) fn check_layer_record(
+        &self,
+        record: &LayerRecord,
+        layers: &Layers<'_>,
+    ) -> Result<Vec<Problem>, CheckError> {
+        let layer = record.id.clone();
+        if record.is_incomplete() {
+            return Ok(vec![Problem::Incomplete { layer }]);
+        }
+        if let Err(error) = self.driver.diff(&layer) {
+            let reason = error.source.to_string();
+            return Ok(vec![Problem::MissingTree { layer, reason }]);
+        }
+        let mut problems: Vec<_> = self.check_parents(record, layers).into_iter().collect();
+        let missing =
+            |key: &str| Problem::MissingBigData { id: layer.to_string(), key: key.into() };
+        for key in &record.big_data_names {
+            if layers.open_big_data(&layer, key)?.is_none() {
+                problems.push(missing(key));
+            }
+        }
+        let has_tar_split = record.diff_digest.is_some() && !has_repeated_names(record);
+        if has_tar_split && layers.open_tar_split(&layer)?.is_none() {
+            problems.push(missing(TAR_SPLIT));
+        }
+        Ok(problems)
+    }
+
+    /// Compares the chain of records with the chain of directories.
+    fn check_parents(&self, record: &LayerRecord, layers: &Layers<'_>) -> Option<Problem> {
+        let layer = record.id.clone();
+        if let Some(parent) = record.parent.clone().filter(|parent| layers.get(parent).is_none()) {
+            return Some(Problem::MissingParent { layer, parent });
+        }
+        let mut expected: Vec<&LayerId> =
+            chain(Some(&layer), layers.records()).into_iter().map(|l| &l.id).rev().collect();
+        expected.remove(0);
+        match self.driver.lowers(&layer) {
+            Ok(found) if found.iter().eq(expected) => None,
+            Ok(found) => Some(Problem::WrongLowers { layer, found: join(&found) }),
+            Err(error) => Some(Problem::WrongLowers { layer, found: error.to_string() }),
+        }
+    }
+}
+
+/// Notes a record file that is damaged; other failures stay errors.
+fn note(read: Result<(), RecordError>, damaged: &mut Vec<Problem>) -> Result<(), RecordError> {
+    match read {
+        Err(error) => {
+            let reason = crate::pull::error_chain(&error);
+            let file = error.damaged_file().map(Into::into).ok_or(error)?;
+            damaged.push(Problem::DamagedRecords { file, reason });
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+fn check_images(
+    layers: &Layers<'_>,
+    images: &Images<'_>,
+    problems: &mut Vec<Problem>,
+) -> Result<(), CheckError> {
+    for record in images.records() {
+        if let Some(layer) = record.layer.clone().filter(|layer| layers.get(layer).is_none()) {
+            problems.push(Problem::MissingLayer { image: label(record), layer });
+        }
+        for key in &record.big_data_names {
+            problems.extend(check_document(record, key, images)?);
+        }
+    }
+    let orphans = images.orphans()?.into_iter();
+    problems.extend(orphans.map(|id| Problem::Orphan { id: id.to_string() }));
+    Ok(())
+}
+
+/// Compares one document of an image with its record.
+fn check_document(
+    record: &ImageRecord,
+    key: &str,
+    images: &Images<'_>,
+) -> Result<Option<Problem>, CheckError> {
+    let (id, key) = (record.id.to_string(), key.to_owned());
+    let Some(content) = images.read_big_data(&record.id, &key)? else {
+        return Ok(Some(Problem::MissingBigData { id, key }));
+    };
+    let size = record.big_data_sizes.get(&key).copied();
+    let right_size = size.is_none_or(|size| u64::try_from(size) == Ok(content.len() as u64));
+    let digest = record.big_data_digests.get(&key).map(ToString::to_string);
+    let right_digest = digest.is_none_or(|digest| digest == Digest::of(&content).to_string());
+    let good = right_size && right_digest;
+    Ok((!good).then_some(Problem::DamagedBigData { id, key }))
+}
+
+fn join(ids: &[LayerId]) -> String {
+    ids.iter().map(LayerId::as_str).collect::<Vec<_>>().join(":")
+}

@@ -1,0 +1,4 @@
+//! R6, R7: what was damaged is named, and nothing else is; and it is mended.
+
+mod check;
+mod world;
