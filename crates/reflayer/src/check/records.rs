@@ -78,7 +78,7 @@ impl Store {
     }
 
     /// Compares the chain of records with the chain of directories.
-    fn check_parents(&self, record: &LayerRecord, layers: &Layers<'_>) -> Option<Problem> {
+    pub(crate) fn check_parents(&self, record: &LayerRecord, layers: &Layers<'_>) -> Option<Problem> {
         let layer = record.id.clone();
         if let Some(parent) = record.parent.clone().filter(|parent| layers.get(parent).is_none()) {
             return Some(Problem::MissingParent { layer, parent });
@@ -86,8 +86,13 @@ impl Store {
         let mut expected: Vec<&LayerId> =
             chain(Some(&layer), layers.records()).into_iter().map(|l| &l.id).rev().collect();
         expected.remove(0);
+        let linked = self.driver.has_link(&layer).unwrap_or(false);
         match self.driver.lowers(&layer) {
-            Ok(found) if found.iter().eq(expected) => None,
+            Ok(found) if found.iter().eq(expected) && linked => None,
+            Ok(_) if !linked => {
+                let found = "its short link leads elsewhere".into();
+                Some(Problem::WrongLowers { layer, found })
+            }
             Ok(found) => Some(Problem::WrongLowers { layer, found: join(&found) }),
             Err(error) => Some(Problem::WrongLowers { layer, found: error.to_string() }),
         }

@@ -2,6 +2,7 @@
 
 mod blob_lock;
 mod claim;
+mod damaged;
 mod fetch;
 mod layer;
 mod mark;
@@ -110,7 +111,8 @@ const ATTEMPTS: usize = 5;
 impl Store {
     /// Pulls the image of `source` into this store.
     ///
-    /// Layers that the store has are not touched. Others are taken by their TOC
+    /// Layers that the store has are not touched, unless their tree or something beside
+    /// it is missing: such a layer is replaced. Others are taken by their TOC
     /// where they have one, with all that any layer of this store can give, and
     /// whole where not. Layers and image become visible together, at the end.
     ///
@@ -184,10 +186,13 @@ impl Store {
         Ok(absent)
     }
 
-    /// The layers that the store does not have.
+    /// The layers that the store does not have, or not whole as far as can be told
+    /// without reading their files.
     fn not_in_store(&self, wanted: &[WantedLayer]) -> Result<Vec<usize>, PullError> {
         let layers = self.layers.read()?;
-        let present = |id| layers.get(id).is_some_and(|record| !record.is_incomplete());
+        let damaged = self.damaged(wanted, &layers);
+        let whole = |id| layers.get(id).is_some_and(|record| !record.is_incomplete());
+        let present = |id| whole(id) && !damaged.contains(id);
         Ok((0..wanted.len()).filter(|index| !present(&wanted[*index].id)).collect())
     }
 

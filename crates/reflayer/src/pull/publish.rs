@@ -8,7 +8,7 @@
 //! 4. the image's documents;
 //! 5. layer records without the mark, then the image record.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chunked::aside;
 use overlay_driver::{Aside, CommitError, RemovedLayers, SealedLayer};
@@ -65,6 +65,8 @@ pub(super) struct Publication<'a> {
     durability: Durability,
     sealed: BTreeMap<usize, (SealedLayer, LayerFacts)>,
     gone: Option<LayerId>,
+    /// Layers with a record that are to be replaced.
+    damaged: BTreeSet<LayerId>,
 }
 
 /// What became of a [`Publication`].
@@ -85,7 +87,8 @@ impl<'a> Publication<'a> {
         durability: Durability,
     ) -> Self {
         let metadata = mark.metadata();
-        Self { image, name, wanted, metadata, durability, sealed: BTreeMap::new(), gone: None }
+        let (sealed, gone, damaged) = (BTreeMap::new(), None, BTreeSet::new());
+        Self { image, name, wanted, metadata, durability, sealed, gone, damaged }
     }
 
     pub(super) fn add(&mut self, index: usize, layer: SealedLayer, facts: LayerFacts) {
@@ -107,15 +110,20 @@ impl<'a> Publication<'a> {
 
     /// Forgets what the records have by now; those layers are deleted on drop.
     fn without_present(&mut self, layers: &LayersWrite<'_>) -> Vec<SealedLayer> {
-        let present = |index: &usize| layers.get(&self.wanted[*index].id).is_some();
+        let present = |index: &usize| self.is_present(*index, layers);
         let indices: Vec<usize> = self.sealed.keys().copied().filter(present).collect();
         indices.iter().filter_map(|index| Some(self.sealed.remove(index)?.0)).collect()
     }
 
     /// The lowest layer that neither the records nor this publication have.
     fn lowest_missing(&self, layers: &LayersWrite<'_>) -> Option<usize> {
-        let missing = |i: &usize| !self.has(*i) && layers.get(&self.wanted[*i].id).is_none();
+        let missing = |i: &usize| !self.has(*i) && !self.is_present(*i, layers);
         (0..self.wanted.len()).find(missing)
+    }
+
+    fn is_present(&self, index: usize, layers: &LayersWrite<'_>) -> bool {
+        let id = &self.wanted[index].id;
+        layers.get(id).is_some() && !self.damaged.contains(id)
     }
 }
 
@@ -158,6 +166,7 @@ impl Store {
     ) -> Result<Option<ImageId>, PublishError> {
         let mut layers = self.layers.write()?;
         self.remove_incomplete(&mut layers, &mut leftovers.removed)?;
+        publication.damaged = self.damaged(publication.wanted, &layers);
         leftovers.sealed.extend(publication.without_present(&layers));
         let missing = publication.lowest_missing(&layers);
         if let Some(index) = missing {
@@ -193,7 +202,7 @@ impl Store {
             leftovers.removed.take(self, layers, &wanted.id)?;
             let record = layer_record(wanted, facts, &publication.metadata);
             ids.push(record.id.clone());
-            layers.records_mut().push(record);
+            replace_record(layers.records_mut(), record);
         }
         if !ids.is_empty() {
             layers.save()?;
@@ -206,6 +215,7 @@ impl Store {
             leftovers.asides.push(aside);
             kept?;
         }
+        self.restate(layers, publication.wanted, &ids)?;
         if publication.durability == Durability::Durable && !ids.is_empty() {
             self.driver.sync_dirs()?;
             layers.sync_layers(&ids)?;
@@ -318,6 +328,17 @@ fn has_file(directory: &Aside, name: &str) -> Result<bool, FsError> {
         Ok(_) => Ok(true),
         Err(Errno::NOENT) => Ok(false),
         Err(errno) => Err(errno).during("look at", name),
+    }
+}
+
+/// Puts a record in the place of the one that there is, or at the end.
+fn replace_record(records: &mut Vec<LayerRecord>, mut new: LayerRecord) {
+    match records.iter_mut().find(|record| record.id == new.id) {
+        Some(old) => {
+            new.names.clone_from(&old.names);
+            *old = new;
+        }
+        None => records.push(new),
     }
 }
 

@@ -1,4 +1,5 @@
 //! R6, R7: what was damaged is named, and nothing else is; and it is mended.
 
 mod check;
+mod pull;
 mod world;

@@ -107,12 +107,27 @@ impl World {
         self.store().pull(&self.layout(tag), &reference, &options, &quiet).unwrap()
     }
 
-    /// The layer of an image that has one.
-    pub(crate) fn layer(&self, tag: &str) -> String {
+    /// The layers of an image, base first.
+    pub(crate) fn layers(&self, tag: &str) -> Vec<String> {
         let name = format!("localhost/app:{tag}");
         let images = self.store().images().unwrap();
         let image = images.iter().find(|image| image.names.contains(&name)).unwrap();
-        image.layers[0].to_string()
+        image.layers.iter().map(ToString::to_string).collect()
+    }
+
+    /// The layer of an image that has one.
+    pub(crate) fn layer(&self, tag: &str) -> String {
+        self.layers(tag).remove(0)
+    }
+
+    /// Makes a plain image of two layers, the lower one being that of v1.
+    pub(crate) fn build_two(&self, tag: &str) {
+        let upper = self.path("upper.tar");
+        let mut tar = testkit::tar::TarWriter::new(File::create(&upper).unwrap());
+        tar.file("usr/more", b"more").unwrap();
+        tar.finish().unwrap();
+        let tars = [self.path("v1.tar"), upper];
+        Layout::open(&self.path("plain")).add_image(tag, &tars).unwrap();
     }
 
     /// A file in the layer of v1.

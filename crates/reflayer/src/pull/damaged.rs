@@ -1,0 +1,96 @@
+//! Layers that are there, and of which a part is not: a pull brings them again.
+
+use std::collections::BTreeSet;
+
+use storage_core::{LayerId, LayerRecord, Layers, LayersWrite};
+
+use super::error_chain;
+use super::layer::WantedLayer;
+use super::publish::PublishError;
+use crate::Store;
+use crate::check::Problem;
+
+impl Store {
+    /// Those of the wanted layers that lack their tree, or something beside it, and may be replaced.
+    ///
+    /// Only what is cheap is looked at: no content. A layer that is mounted, or below
+    /// one that is, stays as it is, since a mount must not lose its files.
+    pub(super) fn damaged(&self, wanted: &[WantedLayer], layers: &Layers<'_>) -> BTreeSet<LayerId> {
+        let records = wanted.iter().filter_map(|wanted| layers.get(&wanted.id));
+        let whole = records.filter(|record| !record.is_incomplete());
+        let mut damaged: BTreeSet<LayerId> =
+            whole.filter(|record| self.is_damaged(record, layers)).map(|r| r.id.clone()).collect();
+        if damaged.is_empty() {
+            return damaged;
+        }
+        let mounted = self.mounted_with_lowers(layers).unwrap_or_else(|error| {
+            tracing::warn!(error = error_chain(&error), "whether layers are mounted is not known");
+            damaged.clone()
+        });
+        for id in damaged.intersection(&mounted) {
+            tracing::warn!(layer = %id, "it is damaged, and stays so while it is mounted");
+        }
+        damaged.retain(|id| !mounted.contains(id));
+        damaged
+    }
+
+    fn is_damaged(&self, record: &LayerRecord, layers: &Layers<'_>) -> bool {
+        let problems = match self.check_layer_record(record, layers) {
+            Ok(problems) => problems,
+            Err(error) => {
+                let error = error_chain(&error);
+                tracing::warn!(layer = %record.id, error, "it cannot be looked at");
+                return false;
+            }
+        };
+        // What a directory says of others is written anew without the layer.
+        let matters = |problem: &&Problem| {
+            !matches!(problem, Problem::WrongLowers { .. } | Problem::MissingParent { .. })
+        };
+        let problem = problems.iter().find(matters);
+        if let Some(problem) = problem {
+            tracing::info!(%problem, "it is brought again");
+        }
+        problem.is_some()
+    }
+
+    /// Makes the directories of the wanted layers, and of those above a layer that is
+    /// `new`, say what lies below them.
+    pub(super) fn restate(
+        &self,
+        layers: &LayersWrite<'_>,
+        wanted: &[WantedLayer],
+        new: &[LayerId],
+    ) -> Result<(), PublishError> {
+        let mut stale: BTreeSet<LayerId> = new.iter().cloned().collect();
+        for record in wanted.iter().filter_map(|wanted| layers.get(&wanted.id)) {
+            let wrong = || self.check_parents(record, layers).is_some();
+            if !new.contains(&record.id) && wrong() {
+                self.driver.restate(&record.id, record.parent.as_ref())?;
+                stale.insert(record.id.clone());
+            }
+        }
+        while self.restate_above(layers, &mut stale)? {}
+        Ok(())
+    }
+
+    /// One step up; `false` at the top.
+    fn restate_above(
+        &self,
+        layers: &LayersWrite<'_>,
+        stale: &mut BTreeSet<LayerId>,
+    ) -> Result<bool, PublishError> {
+        let above = layers.records().iter().filter(|record| {
+            let on_stale = record.parent.as_ref().is_some_and(|parent| stale.contains(parent));
+            on_stale && !stale.contains(&record.id)
+        });
+        let above: Vec<&LayerRecord> = above.collect();
+        for record in &above {
+            if self.driver.has(&record.id)? {
+                self.driver.restate(&record.id, record.parent.as_ref())?;
+            }
+            stale.insert(record.id.clone());
+        }
+        Ok(!above.is_empty())
+    }
+}
