@@ -102,6 +102,7 @@ mod apply;
 pub mod aside;
 mod assemble;
 mod dedup;
+mod extract;
 mod footer;
 mod frames;
 mod limits;
@@ -121,6 +122,7 @@ pub use dedup::{
     Candidate, DedupMap, Index, IndexBuilder, IndexError, LayerIndex, LocalTrees, Wanted,
     open_below, read_candidates, write_index,
 };
+pub use extract::{ExtractError, extract};
 pub use footer::FooterError;
 pub use frames::{Frame, FrameKind, frames};
 pub use limits::Limits;

@@ -187,6 +187,15 @@ pub(crate) struct Check {
     /// The same as `--level records`.
     #[arg(long, conflicts_with_all = ["level", "sample"])]
     pub(crate) quick: bool,
+    /// Mend what is found: damaged files are taken from other layers or fetched, from
+    /// the registries that the images' names tell of.
+    #[arg(long)]
+    pub(crate) repair: bool,
+    /// Where images come from, before those registries; may be repeated.
+    #[arg(long, value_name = "REF", requires = "repair")]
+    pub(crate) from: Vec<String>,
+    #[command(flatten)]
+    pub(crate) origin: Origin,
 }
 
 /// Levels of `check`.

@@ -7,7 +7,9 @@ use storage_core::{Durability, FsError, LayerId, replace_file};
 use crate::below::Below;
 use crate::dir::Dir;
 use crate::driver::Driver;
-use crate::layout::{self, EMPTY, FILE_MODE, LINK, LOWER, LOWER_LAYERS, MERGED, PRIVATE_MODE, WORK};
+use crate::layout::{
+    self, EMPTY, FILE_MODE, LINK, LOWER, LOWER_LAYERS, MERGED, PRIVATE_MODE, WORK,
+};
 use crate::link::LinkId;
 use crate::lower;
 
@@ -40,9 +42,11 @@ impl Driver {
         }
         let below = match parent {
             None => Below::Nothing,
-            Some(parent) => Below::of_parent(&self.home, parent)?
-                .ok_or_else(|| FsError::new("find the parent", parent.as_str(), missing()))?
-                .0,
+            Some(parent) => {
+                Below::of_parent(&self.home, parent)?
+                    .ok_or_else(|| FsError::new("find the parent", parent.as_str(), missing()))?
+                    .0
+            }
         };
         match below {
             Below::Nothing => {

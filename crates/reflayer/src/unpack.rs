@@ -112,7 +112,7 @@ pub(crate) fn unpack(
 }
 
 /// The tar stream of a blob; reads the blob to its very end, so that its digest is checked.
-fn decompress(
+pub(crate) fn decompress(
     raw: Verified<RangeReader>,
     compression: Compression,
 ) -> io::Result<Box<dyn Read + Send>> {

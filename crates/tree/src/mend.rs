@@ -8,7 +8,7 @@ use rustix::fs::{
     renameat, renameat_with, statat, unlinkat,
 };
 use rustix::io::Errno;
-use storage_core::{FsResultExt, LayerPath};
+use storage_core::{FsResultExt, LayerPath, Time};
 
 use crate::attributes::{Access, Node, magic_path};
 use crate::error::TreeError;
@@ -38,17 +38,22 @@ impl<'d> Mender<'d> {
         Self { beside, privileges, parents: Parents::new(root), made: 0 }
     }
 
-    /// Puts what is called `name` beside the tree at `path`.
+    /// Puts what is called `name` in the directory `from` at `path`; what was there is
+    /// left in its place.
     ///
     /// # Errors
     ///
     /// If the directory above is missing, or a rename fails.
-    pub fn put(&mut self, path: &LayerPath, name: &str) -> Result<(), TreeError> {
+    pub fn put(
+        &mut self,
+        path: &LayerPath,
+        from: BorrowedFd<'_>,
+        name: &str,
+    ) -> Result<(), TreeError> {
         let (parent, last) = self.parent(path)?;
-        let exchanged =
-            renameat_with(self.beside, name, &parent, last.as_slice(), RenameFlags::EXCHANGE);
+        let exchanged = renameat_with(from, name, &parent, last.as_slice(), RenameFlags::EXCHANGE);
         match exchanged {
-            Err(Errno::NOENT) => renameat(self.beside, name, &parent, last.as_slice()),
+            Err(Errno::NOENT) => renameat(from, name, &parent, last.as_slice()),
             exchanged => exchanged,
         }
         .during("put into place", path.as_path())?;
@@ -79,7 +84,7 @@ impl<'d> Mender<'d> {
         let name = self.name();
         mkdirat(self.beside, name.as_str(), Mode::RWXU)
             .during("create directory", path.as_path())?;
-        self.put(path, &name)
+        self.put(path, self.beside, &name)
     }
 
     /// Makes `path` another name of what is at `existing`.
@@ -95,7 +100,7 @@ impl<'d> Mender<'d> {
         let (parent, last) = self.parent(path)?;
         let there = statat(&parent, last.as_slice(), AtFlags::SYMLINK_NOFOLLOW);
         if there.is_ok_and(|there| FileType::from_raw_mode(there.st_mode).is_dir()) {
-            return self.put(path, &name);
+            return self.put(path, self.beside, &name);
         }
         let renamed = renameat(self.beside, name.as_str(), &parent, last.as_slice());
         renamed.during("put into place", path.as_path())?;
@@ -119,6 +124,28 @@ impl<'d> Mender<'d> {
         self.clear_xattrs(&node, expected).during("clear attributes of", path.as_path())?;
         let has_mode = !link && !expected.is_whiteout();
         node.apply(&expected.entry, has_mode, self.privileges, &mut TreeReport::default())
+    }
+
+    /// When what is at `path` was last modified.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be looked at.
+    pub fn time_of(&mut self, path: &LayerPath) -> Result<Time, TreeError> {
+        let stat = fstat(self.open(path)?).during("look at", path.as_path())?;
+        let nanoseconds = u32::try_from(stat.st_mtime_nsec).unwrap_or(0);
+        Ok(Time { seconds: stat.st_mtime, nanoseconds })
+    }
+
+    /// Gives what is at `path` a time of last modification.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be opened, or the filesystem refuses.
+    pub fn set_time(&mut self, path: &LayerPath, time: Time) -> Result<(), TreeError> {
+        let fd = self.open(path)?;
+        let node = Node { fd: fd.as_fd(), access: Access::PathOnly, path: path.as_path() };
+        Ok(node.set_times(time, None)?)
     }
 
     /// Takes attributes away that are not to be there, and sets or clears the mark

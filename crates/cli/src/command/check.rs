@@ -1,11 +1,16 @@
-//! `check`
+//! `check`, which also repairs
 
-use reflayer::{CheckLevel, Finding, Store};
+use reflayer::{CheckLevel, Finding, Mended, RepairOptions, RepairReport, Store};
+use transport::Reference;
 
 use crate::args::{Check, LevelArg};
-use crate::{exit, report};
+use crate::units::bytes;
+use crate::{exit, origin, report};
 
 pub(crate) fn run(store: &Store, args: &Check, json: bool) -> anyhow::Result<u8> {
+    if args.repair {
+        return repair(store, args, json);
+    }
     let findings = store.check(level(args))?;
     if json {
         report::json(&findings)?;
@@ -20,6 +25,49 @@ pub(crate) fn run(store: &Store, args: &Check, json: bool) -> anyhow::Result<u8>
         }
     }
     Ok(if findings.is_empty() { exit::SUCCESS } else { exit::FINDINGS })
+}
+
+fn repair(store: &Store, args: &Check, json: bool) -> anyhow::Result<u8> {
+    let mut options = RepairOptions::default();
+    options.level = level(args);
+    options.platform = origin::platform(&args.origin)?;
+    options.from = args.from.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
+    let open =
+        |reference: &Reference| origin::open(reference, &args.origin).map_err(anyhow::Error::into);
+    let repaired = store.repair(&options, &open)?;
+    if json {
+        report::json(&repaired)?;
+    } else {
+        print(&repaired);
+    }
+    Ok(if repaired.is_whole() { exit::SUCCESS } else { exit::FINDINGS })
+}
+
+fn print(repaired: &RepairReport) {
+    for mended in &repaired.findings {
+        println!("{}", mended.finding.problem);
+        println!("    {}", outcome(mended));
+        if !mended.repaired {
+            harms(&mended.finding);
+        }
+    }
+    let left = &repaired.left;
+    match repaired.findings.len() {
+        0 => println!("nothing found"),
+        count => {
+            println!("{count} found, {} left; fetched {}", left.len(), bytes(repaired.fetched));
+        }
+    }
+}
+
+fn outcome(mended: &Mended) -> String {
+    let why = if mended.reason.is_empty() { String::new() } else { format!(": {}", mended.reason) };
+    match (mended.repaired, mended.fetched, mended.reused) {
+        (false, ..) => format!("not repaired{why}"),
+        (true, 0, 0) => format!("repaired{why}"),
+        (true, fetched, 0) => format!("repaired, fetched {}{why}", bytes(fetched)),
+        (true, _, reused) => format!("repaired, reused {}{why}", bytes(reused)),
+    }
 }
 
 fn harms(finding: &Finding) {

@@ -59,7 +59,11 @@ impl LayerLook {
         }
     }
 
-    pub(crate) fn into_problems(self) -> impl Iterator<Item = Problem> {
+    pub(super) fn has_found(&self) -> bool {
+        !(self.differences.is_empty() && self.problems.is_empty())
+    }
+
+    pub(super) fn into_problems(self) -> impl Iterator<Item = Problem> {
         let layer = self.layer;
         let files = self.differences.into_iter();
         let files =
@@ -123,8 +127,7 @@ impl Store {
                 }
             }
         }
-        let found = !(look.differences.is_empty() && look.problems.is_empty());
-        if found && self.layers.read()?.get(&record.id).is_none() {
+        if look.has_found() && self.layers.read()?.get(&record.id).is_none() {
             return Ok(None);
         }
         Ok(Some(look))

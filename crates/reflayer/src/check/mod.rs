@@ -6,16 +6,19 @@ mod layer;
 mod look;
 mod problem;
 mod records;
+mod survey;
 
 use serde::Serialize;
 use storage_core::{FsError, RecordError};
 
 use crate::Store;
-use harm::Harm;
 
+pub(crate) use content::each_piece;
 pub(crate) use layer::LayerLook;
-pub(crate) use look::{LayerData, maker_of};
+pub(crate) use look::LayerData;
 pub use problem::Problem;
+pub(crate) use problem::TAR_SPLIT;
+pub(crate) use survey::Survey;
 
 /// How closely to look; each level includes those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,21 +80,6 @@ impl Store {
     ///
     /// If records or directories cannot be read at all.
     pub fn check(&self, level: CheckLevel) -> Result<Vec<Finding>, CheckError> {
-        let damaged = self.damaged_records()?;
-        if !damaged.is_empty() {
-            let finding = |problem| Finding { problem, images: Vec::new() };
-            return Ok(damaged.into_iter().map(finding).collect());
-        }
-        let (mut problems, layers, images) = self.check_records()?;
-        let harm = Harm::new(&layers, &images);
-        if level != CheckLevel::Records {
-            for record in &layers {
-                if let Some(look) = self.look_at_layer(record, level)? {
-                    problems.extend(look.into_problems());
-                }
-            }
-        }
-        let finding = |problem: Problem| Finding { images: harm.of(&problem), problem };
-        Ok(problems.into_iter().map(finding).collect())
+        Ok(self.survey(level, |_| true)?.into_findings())
     }
 }

@@ -78,7 +78,11 @@ impl Store {
     }
 
     /// Compares the chain of records with the chain of directories.
-    pub(crate) fn check_parents(&self, record: &LayerRecord, layers: &Layers<'_>) -> Option<Problem> {
+    pub(crate) fn check_parents(
+        &self,
+        record: &LayerRecord,
+        layers: &Layers<'_>,
+    ) -> Option<Problem> {
         let layer = record.id.clone();
         if let Some(parent) = record.parent.clone().filter(|parent| layers.get(parent).is_none()) {
             return Some(Problem::MissingParent { layer, parent });

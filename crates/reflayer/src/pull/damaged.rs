@@ -74,6 +74,19 @@ impl Store {
         Ok(())
     }
 
+    /// The same for one layer that is there, and those above it.
+    pub(crate) fn restate_layer(
+        &self,
+        layers: &LayersWrite<'_>,
+        id: &LayerId,
+    ) -> Result<(), PublishError> {
+        let Some(record) = layers.get(id) else { return Ok(()) };
+        self.driver.restate(id, record.parent.as_ref())?;
+        let mut stale = BTreeSet::from([id.clone()]);
+        while self.restate_above(layers, &mut stale)? {}
+        Ok(())
+    }
+
     /// One step up; `false` at the top.
     fn restate_above(
         &self,

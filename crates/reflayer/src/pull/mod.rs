@@ -33,7 +33,8 @@ pub use publish::PublishError;
 pub(crate) use publish::{INDEX_KEY, Removal, TOC_KEY, has_repeated_names, set_incomplete};
 
 use claim::Claims;
-use layer::{FetchedLayer, WantedLayer};
+use layer::FetchedLayer;
+pub(crate) use layer::WantedLayer;
 use publish::{Outcome, Publication};
 
 /// How an image is pulled.

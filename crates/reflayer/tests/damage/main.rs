@@ -2,4 +2,5 @@
 
 mod check;
 mod pull;
+mod repair;
 mod world;

@@ -43,12 +43,10 @@ fn r7_a_layer_below_others_is_replaced_under_them() {
     world.build_two("two");
     world.pull("two");
     let layers = world.layers("two");
-    let lower = |name| {
-        fs::read_to_string(world.path("root/overlay").join(&layers[1]).join(name)).unwrap()
-    };
-    let link = || {
-        fs::read_to_string(world.path("root/overlay").join(&layers[0]).join("link")).unwrap()
-    };
+    let lower =
+        |name| fs::read_to_string(world.path("root/overlay").join(&layers[1]).join(name)).unwrap();
+    let link =
+        || fs::read_to_string(world.path("root/overlay").join(&layers[0]).join("link")).unwrap();
     fs::remove_dir_all(world.path("root/overlay").join(&layers[0])).unwrap();
     let report = world.pull("two");
     assert_eq!(report.layers[1].path, LayerWay::Present);

@@ -10,7 +10,7 @@ use rustix::io::{Errno, retry_on_intr};
 use super::big_data::{self, open_file};
 use super::place::{DIR_MODE, FILE_MODE, Place};
 use super::{LayerStore, Layers, LayersWrite, RecordError};
-use crate::dir::{make_dir, open_at, open_dir, rename_at, sync, text_names};
+use crate::dir::{make_dir, open_at, open_dir, rename_at, sync, text_names, unlink_at};
 use crate::{FsError, FsResultExt, LayerId, TempDir, recover_temp_dirs};
 
 const TAR_SPLIT: &str = ".tar-split.gz";
@@ -149,6 +149,44 @@ impl LayersWrite<'_> {
         self.place.within(adopt(from.as_fd(), name, dir, &tar_split_name(id)))
     }
 
+    /// Removes the tar-split of a layer; it need not be there.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be removed.
+    pub fn remove_tar_split(&self, id: &LayerId) -> Result<(), RecordError> {
+        let name = tar_split_name(id);
+        let removed = remove_if_there(self.place.writable()?, &name);
+        Ok(removed.during("remove", self.place.path(&name))?)
+    }
+
+    /// Removes the file of a big data item, and leaves its key in the record: the item
+    /// is missing then, to be brought again. It need not be there.
+    ///
+    /// # Errors
+    ///
+    /// If the key cannot be a file name, or the file cannot be removed.
+    pub fn remove_big_data_file(&self, id: &LayerId, key: &str) -> Result<(), RecordError> {
+        let name = big_data::file_name(key)?;
+        let own = self.place.within(open_dir(self.place.writable()?, id.as_str()))?;
+        let Some(dir) = own else { return Ok(()) };
+        let removed = remove_if_there(dir.as_fd(), &name);
+        Ok(removed.during("remove", self.place.path(id.as_str()).join(&name))?)
+    }
+
+    /// Removes a big data item and its key.
+    ///
+    /// # Errors
+    ///
+    /// As for [`LayersWrite::remove_big_data_file`].
+    pub fn remove_big_data(&mut self, id: &LayerId, key: &str) -> Result<(), RecordError> {
+        self.remove_big_data_file(id, key)?;
+        if let Some(record) = self.get_mut(id) {
+            record.big_data_names.retain(|known| known != key);
+        }
+        Ok(())
+    }
+
     /// Makes the names of a layer's adopted files durable.
     ///
     /// # Errors
@@ -239,5 +277,12 @@ fn exists(dir: BorrowedFd<'_>, name: &str) -> Result<bool, Errno> {
         Ok(_) => Ok(true),
         Err(Errno::NOENT) => Ok(false),
         Err(errno) => Err(errno),
+    }
+}
+
+fn remove_if_there(dir: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
+    match unlink_at(dir, name) {
+        Err(Errno::NOENT) => Ok(()),
+        removed => removed,
     }
 }

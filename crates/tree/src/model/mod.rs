@@ -6,6 +6,8 @@ mod names;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
+
 use storage_core::{Entry, EntryKind, LayerPath, Time};
 
 use crate::check::checked_path;
@@ -26,6 +28,8 @@ pub struct Model {
     privileges: Privileges,
     nodes: Vec<Expected>,
     names: Names,
+    /// Nodes that have, or had, several names.
+    shared: HashSet<usize>,
 }
 
 /// One file, directory, link or device of a [`Model`], which may have several names.
@@ -56,7 +60,8 @@ impl Expected {
 impl Model {
     /// Of a layer that nothing is known of, as a process with these privileges makes it.
     pub fn new(privileges: Privileges) -> Self {
-        let mut model = Self { privileges, nodes: Vec::new(), names: Names::default() };
+        let (nodes, names, shared) = (Vec::new(), Names::default(), HashSet::new());
+        let mut model = Self { privileges, nodes, names, shared };
         model.insert(b"", implied(b"./"));
         model
     }
@@ -75,6 +80,9 @@ impl Model {
     /// All names of what belongs to a path, itself among them, in the order of their bytes.
     pub fn names_of(&self, path: &LayerPath) -> Vec<LayerPath> {
         let Some(number) = self.names.get(path.as_bytes()) else { return Vec::new() };
+        if !self.shared.contains(&number) {
+            return vec![path.clone()];
+        }
         let same = self.names.iter().filter(|(_, other)| *other == number);
         same.filter_map(|(name, _)| LayerPath::parse(name).ok()).collect()
     }
@@ -139,6 +147,7 @@ impl Model {
         if self.names.get(path) != Some(of) {
             self.names.remove(path);
             self.names.insert(path, of);
+            self.shared.insert(of);
         }
         let node = &mut self.nodes[of].entry;
         (node.mode, node.uid, node.gid) = (entry.mode, entry.uid, entry.gid);
