@@ -43,7 +43,7 @@ pub(super) fn exists(place: &Place, name: &str) -> Result<bool, RecordError> {
     }
 }
 
-fn read(place: &Place, name: &str) -> Result<Option<Vec<u8>>, RecordError> {
+pub(super) fn read(place: &Place, name: &str) -> Result<Option<Vec<u8>>, RecordError> {
     let Some(dir) = place.dir() else { return Ok(None) };
     let mut file = match open_at(dir, name, OFlags::RDONLY) {
         Err(Errno::NOENT) => return Ok(None),

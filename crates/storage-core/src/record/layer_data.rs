@@ -85,6 +85,15 @@ impl Layers<'_> {
         open_tar_split(self.place, id)
     }
 
+    /// The keys of the big data that an id has on disk, whatever its record says.
+    ///
+    /// # Errors
+    ///
+    /// If its directory cannot be read.
+    pub fn keys_on_disk(&self, id: &LayerId) -> Result<Vec<String>, RecordError> {
+        big_data::keys(self.place, id.as_str())
+    }
+
     /// Ids that have a tar-split or big data but no record: leftovers.
     ///
     /// # Errors

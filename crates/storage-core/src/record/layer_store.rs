@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use super::file::{check_ids, load, save};
 use super::place::Place;
+use super::rescue::{Rescued, rescue};
 use super::{LayerFile, LayerRecord, RecordError, names};
 use crate::{Durability, LayerId, Lock, Token, remove_stale_temporaries};
 
@@ -59,7 +60,31 @@ impl LayerStore {
         let lock = self.place.lock_exclusive()?;
         let layers = Layers::load(&self.place, Some(lock))?;
         let saved = layers.records.clone();
-        Ok(LayersWrite { layers, saved })
+        Ok(LayersWrite { layers, saved, damaged: Vec::new() })
+    }
+
+    /// Like [`LayerStore::write`], for files that are damaged: their records are those
+    /// that can still be read one by one, up to where a file is cut.
+    ///
+    /// A damaged file gets another name first, under which it stays. It keeps its own
+    /// until the records are saved, which replaces it in any case: so it is never taken
+    /// for an empty one in between.
+    ///
+    /// # Errors
+    ///
+    /// If the store was opened read-only, or a file cannot be read at all or linked.
+    pub fn rescue(&self) -> Result<(LayersWrite<'_>, Rescued), RecordError> {
+        let lock = self.place.lock_exclusive()?;
+        let (mut rescued, mut damaged, mut all) = (Rescued::default(), Vec::new(), Vec::new());
+        for file in LayerFile::ALL {
+            let (records, is_damaged) = rescue(&self.place, file.name(), &mut rescued)?;
+            damaged.extend(is_damaged.then_some(file));
+            all.push((file, records));
+        }
+        let records = merged(all);
+        let layers = Layers { place: &self.place, records, lock: Some(lock) };
+        let saved = layers.records.clone();
+        Ok((LayersWrite { layers, saved, damaged }, rescued))
     }
 
     pub(super) fn place(&self) -> &Place {
@@ -77,22 +102,14 @@ pub struct Layers<'s> {
 
 impl<'s> Layers<'s> {
     fn load(place: &'s Place, lock: Option<Lock>) -> Result<Self, RecordError> {
-        let mut records: Vec<LayerRecord> = Vec::new();
-        let mut seen = HashSet::new();
+        let mut all = Vec::new();
         for file in LayerFile::ALL {
             let found: Vec<LayerRecord> = load(place, file.name())?;
             // Nobody writes such a file; one of the ids was changed by damage.
             check_ids(place, file.name(), &found)?;
-            for mut record in found {
-                // A layer that changed its file may be in both: the first counts.
-                if seen.insert(record.id.clone()) {
-                    record.file = file;
-                    records.push(record);
-                }
-            }
+            all.push((file, found));
         }
-        names::make_unique(&mut records, |record| &mut record.names);
-        Ok(Self { place, records, lock })
+        Ok(Self { place, records: merged(all), lock })
     }
 
     /// The file of the records, relative to the root.
@@ -198,6 +215,8 @@ pub struct LayersWrite<'s> {
     pub(super) layers: Layers<'s>,
     /// The records as they are on disk.
     saved: Vec<LayerRecord>,
+    /// Files that are to be written whatever changed.
+    damaged: Vec<LayerFile>,
 }
 
 impl<'s> Deref for LayersWrite<'s> {
@@ -232,7 +251,9 @@ impl LayersWrite<'_> {
         names::make_unique(records, |record| &mut record.names);
         let changed: Vec<_> = LayerFile::ALL
             .into_iter()
-            .filter(|&file| !of(file, records).eq(of(file, &self.saved)))
+            .filter(|&file| {
+                self.damaged.contains(&file) || !of(file, records).eq(of(file, &self.saved))
+            })
             .collect();
         if changed.is_empty() {
             return Ok(());
@@ -248,6 +269,7 @@ impl LayersWrite<'_> {
             save(place, file.name(), of(file, records), durability)?;
         }
         self.saved.clone_from(records);
+        self.damaged.clear();
         Ok(())
     }
 
@@ -263,6 +285,22 @@ impl LayersWrite<'_> {
             Ok(count + removed)
         })
     }
+}
+
+/// The records of both files as those of one store.
+fn merged(all: Vec<(LayerFile, Vec<LayerRecord>)>) -> Vec<LayerRecord> {
+    let (mut records, mut seen) = (Vec::new(), HashSet::new());
+    for (file, found) in all {
+        for mut record in found {
+            // A layer that changed its file may be in both: the first counts.
+            if seen.insert(record.id.clone()) {
+                record.file = file;
+                records.push(record);
+            }
+        }
+    }
+    names::make_unique(&mut records, |record| &mut record.names);
+    records
 }
 
 /// The records that belong into a file.
