@@ -55,6 +55,9 @@ impl Store {
         let images = self.images.write()?;
         let containers = self.containers.hold()?;
         self.refuse_transient()?;
+        if self.lacks_records(&layers)? {
+            return Err(RemoveError::LostRecords(layers.file()));
+        }
         garbage.incomplete_layers = layers.incomplete();
         if !options.dry_run {
             self.remove_incomplete(&mut layers, &mut removal)?;

@@ -32,6 +32,7 @@ mod blob_toc;
 mod build_image;
 mod candidates;
 mod check;
+mod documents;
 mod gc;
 mod image_record;
 mod listing;

@@ -39,7 +39,9 @@ impl<'a> Harm<'a> {
 
     fn of(&self, problem: &Problem) -> impl Iterator<Item = &'a ImageRecord> {
         let own = match problem {
-            Problem::MissingBigData { id, .. } | Problem::DamagedBigData { id, .. } => {
+            Problem::MissingBigData { id, .. }
+            | Problem::DamagedBigData { id, .. }
+            | Problem::WrongRecord { id, .. } => {
                 self.images.iter().find(|image| image.id.as_str() == id)
             }
             _ => None,

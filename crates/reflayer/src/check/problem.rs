@@ -20,6 +20,14 @@ pub enum Problem {
         /// What is wrong with it.
         reason: String,
     },
+    /// A record says something else, or nothing, where what is on disk has another word:
+    /// the configs of images, and the files beside the layer.
+    WrongRecord {
+        /// The layer or image.
+        id: String,
+        /// The field, as record files spell it.
+        field: &'static str,
+    },
     /// A record without a tree.
     MissingTree {
         /// The layer.
@@ -131,6 +139,7 @@ impl Problem {
             | Self::Changed { layer, .. }
             | Self::MissingLayer { layer, .. } => Some(layer.clone()),
             Self::Orphan { id }
+            | Self::WrongRecord { id, .. }
             | Self::MissingBigData { id, .. }
             | Self::DamagedBigData { id, .. } => id.parse().ok(),
             Self::DamagedRecords { .. } => None,
@@ -143,6 +152,9 @@ impl fmt::Display for Problem {
         match self {
             Self::DamagedRecords { file, reason } => {
                 write!(f, "record file {} is damaged: {reason}", file.display())
+            }
+            Self::WrongRecord { id, field } => {
+                write!(f, "the record of {id} has a wrong {field}")
             }
             Self::MissingTree { layer, reason } => write!(f, "layer {layer} has no tree: {reason}"),
             Self::MissingParent { layer, parent } => {

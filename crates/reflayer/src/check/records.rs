@@ -6,6 +6,7 @@ use super::harm::label;
 use super::problem::TAR_SPLIT;
 use super::{CheckError, Problem};
 use crate::Store;
+use crate::documents::Documents;
 use crate::listing::chain;
 use crate::pull::has_repeated_names;
 
@@ -31,7 +32,7 @@ impl Store {
 
     /// Whether there is no file of layer records, and yet there are layers: the file
     /// always comes before the first of them.
-    pub(crate) fn lacks_records(&self, layers: &Layers<'_>) -> Result<bool, CheckError> {
+    pub(crate) fn lacks_records(&self, layers: &Layers<'_>) -> Result<bool, RecordError> {
         Ok(!layers.has_file()? && layers.records().is_empty() && !self.orphans(layers)?.is_empty())
     }
 
@@ -45,6 +46,7 @@ impl Store {
         let orphans = self.orphans(&layers)?.into_iter();
         problems.extend(orphans.map(|id| Problem::Orphan { id: id.to_string() }));
         check_images(&layers, &images, &mut problems)?;
+        check_fields(&layers, &images, &mut problems)?;
         Ok((problems, layers.records().to_vec(), images.records().to_vec()))
     }
 
@@ -131,6 +133,37 @@ fn check_images(
     }
     let orphans = images.orphans()?.into_iter();
     problems.extend(orphans.map(|id| Problem::Orphan { id: id.to_string() }));
+    Ok(())
+}
+
+/// Compares records with what the configs of images say of the same layers, and with
+/// the files that should be named in them.
+fn check_fields(
+    layers: &Layers<'_>,
+    images: &Images<'_>,
+    problems: &mut Vec<Problem>,
+) -> Result<(), CheckError> {
+    let documents = Documents::read(images)?;
+    let mut wrong = |id: &str, field: &'static str, is_wrong: bool| {
+        let problem = || Problem::WrongRecord { id: id.into(), field };
+        problems.extend(is_wrong.then(problem));
+    };
+    for record in layers.records().iter().filter(|record| !record.is_incomplete()) {
+        if let Some(document) = documents.layers.get(&record.id) {
+            let id = record.id.as_str();
+            wrong(id, "diff-digest", record.diff_digest != Some(document.diff_id));
+            wrong(id, "parent", record.parent != document.parent);
+        }
+        let unnamed =
+            record.big_data_names.is_empty() && !layers.keys_on_disk(&record.id)?.is_empty();
+        wrong(record.id.as_str(), "big-data-names", unnamed);
+    }
+    for record in images.records() {
+        let Some(document) = documents.images.get(&record.id) else { continue };
+        let id = record.id.as_str();
+        wrong(id, "layer", record.layer.is_none() && document.top.is_some());
+        wrong(id, "big-data-names", record.big_data_names.is_empty() && !document.keys.is_empty());
+    }
     Ok(())
 }
 

@@ -12,6 +12,7 @@ mod pulse;
 mod watch;
 
 use std::os::fd::AsFd as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -98,6 +99,9 @@ pub enum PullError {
     /// Image and layers could not be recorded.
     #[error("add the image to the store")]
     Publish(#[from] Box<PublishError>),
+    /// There are layers, and no file of their records, which a pull would begin anew.
+    #[error("{} is missing, though there are layers", .0.display())]
+    LostRecords(PathBuf),
     /// Other processes remove the image's layers as fast as they are pulled.
     #[error("layer {0} was removed by another process again and again")]
     Gone(LayerId),
@@ -191,6 +195,9 @@ impl Store {
     /// without reading their files.
     fn not_in_store(&self, wanted: &[WantedLayer]) -> Result<Vec<usize>, PullError> {
         let layers = self.layers.read()?;
+        if self.lacks_records(&layers)? {
+            return Err(PullError::LostRecords(layers.file()));
+        }
         let damaged = self.damaged(wanted, &layers);
         let whole = |id| layers.get(id).is_some_and(|record| !record.is_incomplete());
         let present = |id| whole(id) && !damaged.contains(id);

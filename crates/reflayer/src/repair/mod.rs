@@ -7,13 +7,14 @@ mod layer;
 mod origin;
 mod place;
 mod plan;
+mod records;
 mod report;
 mod stage;
 mod structure;
 
 use transport::{ImageSource, Platform, Reference};
 
-use crate::check::{CheckError, CheckLevel};
+use crate::check::{CheckError, CheckLevel, Finding, Problem};
 use crate::{GarbageOptions, Store};
 use error::MendError;
 use origin::Origins;
@@ -57,6 +58,10 @@ impl Store {
     /// from the old tree where it can. Leftovers are removed as by
     /// [`Store::collect_garbage`].
     ///
+    /// Records of layers and images that are damaged are rebuilt before all else, from
+    /// what can be read of them and from what is on disk; the damaged file stays beside
+    /// the new one. The names of images are then lost, if their records are.
+    ///
     /// A layer that is mounted, or below one that is, is left alone and reported: an
     /// overlay must not change under a mount.
     ///
@@ -71,7 +76,15 @@ impl Store {
     ) -> Result<RepairReport, CheckError> {
         let mut notes = Notes::default();
         let mut origins = Origins::new(options, open);
+        let damaged = self.damaged_records()?;
+        self.mend_records(&damaged, &mut notes);
         let survey = self.survey(options.level, |_| true)?;
+        if !self.damaged_records()?.is_empty() {
+            // Nothing can be told, and so nothing be done, without these.
+            let left = survey.into_findings();
+            return Ok(notes.report(findings(damaged), left));
+        }
+        self.mend_fields(&survey.problems, &mut notes);
         let mounted = self.mounted_with_lowers(&*self.layers.read()?)?;
         let new = self.mend_structure(&survey, &mounted, &mut origins, &mut notes);
         for look in &survey.looks {
@@ -91,6 +104,12 @@ impl Store {
         }
         let touched = survey.damaged_layers();
         let left = self.survey(options.level, |layer| touched.contains(layer))?.into_findings();
-        Ok(notes.report(survey.into_findings(), left))
+        let found = findings(damaged).into_iter().chain(survey.into_findings());
+        Ok(notes.report(found.collect(), left))
     }
+}
+
+fn findings(problems: Vec<Problem>) -> Vec<Finding> {
+    let finding = |problem| Finding { problem, images: Vec::new() };
+    problems.into_iter().map(finding).collect()
 }

@@ -109,6 +109,7 @@ fn subject(problem: &Problem) -> (&'static str, String, String) {
         Problem::MissingBigData { id, key } | Problem::DamagedBigData { id, key } => {
             ("data", id.clone(), key.clone())
         }
+        Problem::WrongRecord { id, field } => ("record", id.clone(), (*field).to_owned()),
         Problem::Orphan { id } => ("orphan", id.clone(), String::new()),
         Problem::MissingLayer { image, .. } => ("image", layer, image.clone()),
         Problem::Changed { .. } | Problem::Unreadable { .. } => ("content", layer, String::new()),

@@ -122,6 +122,7 @@ fn pulled_again(problem: &Problem) -> Option<String> {
         | Problem::Unreadable { layer, .. }
         | Problem::Changed { layer, .. } => Some(layer.to_string()),
         Problem::WrongLowers { .. }
+        | Problem::WrongRecord { .. }
         | Problem::Orphan { .. }
         | Problem::File { .. }
         | Problem::DamagedRecords { .. } => None,

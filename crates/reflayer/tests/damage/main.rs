@@ -2,5 +2,6 @@
 
 mod check;
 mod pull;
+mod records;
 mod repair;
 mod world;

@@ -1,0 +1,78 @@
+//! Records of layers and images, made again from what is on disk.
+
+mod fields;
+mod images;
+mod layers;
+
+use storage_core::Rescued;
+
+use super::error::MendError;
+use super::report::Notes;
+use crate::Store;
+use crate::check::Problem;
+use crate::documents::Documents;
+
+impl Store {
+    /// Rebuilds the files of records that are damaged, and says of each what is lost.
+    ///
+    /// Records that can still be read are taken as they are, if what they speak of is
+    /// there. The others come from the directories of the layers, what is kept beside
+    /// them, and the documents of the images, which name the layers and their digests.
+    /// Names of images are nowhere else, and the records of containers are not ours.
+    pub(super) fn mend_records(&self, damaged: &[Problem], notes: &mut Notes) {
+        let files = damaged.iter().filter_map(|problem| match problem {
+            Problem::DamagedRecords { file, .. } => Some(file.display().to_string()),
+            _ => None,
+        });
+        let (containers, others): (Vec<_>, Vec<_>) =
+            files.partition(|file| file.starts_with("overlay-containers"));
+        for file in containers {
+            notes.id(&file, "only the tool that made the containers can restore it; left alone");
+        }
+        if others.is_empty() {
+            return;
+        }
+        match self.rebuild_records() {
+            Ok(said) => {
+                for file in others {
+                    let said = if file.starts_with("overlay-layers") { &said.0 } else { &said.1 };
+                    notes.id(&file, said.clone());
+                }
+            }
+            Err(error) => {
+                let reason = crate::pull::error_chain(&error);
+                others.iter().for_each(|file| notes.id(file, reason.clone()));
+            }
+        }
+    }
+
+    /// What is to be said of the layers, and of the images.
+    fn rebuild_records(&self) -> Result<(String, String), MendError> {
+        let (mut layers, rescued_layers) = self.layers.rescue()?;
+        let (mut images, rescued_images) = self.images.rescue()?;
+        let documents = Documents::read(&images)?;
+        // A file that is sound is left as it is.
+        let lost_layers = !rescued_layers.kept.is_empty() || self.lacks_records(&layers)?;
+        let new_layers =
+            if lost_layers { self.rebuild_layers(&mut layers, &documents)? } else { 0 };
+        let lost_images = !rescued_images.kept.is_empty();
+        let new_images =
+            if lost_images { Self::rebuild_images(&mut images, &documents)? } else { 0 };
+        layers.save()?;
+        images.save()?;
+        let of_layers = said(&rescued_layers, new_layers, "names, labels and free texts");
+        let of_images = said(&rescued_images, new_images, "names: pull them again to name them");
+        Ok((of_layers, of_images))
+    }
+}
+
+fn said(rescued: &Rescued, new: usize, lost: &str) -> String {
+    let mut said = format!("{} records as they were, {new} from what is on disk", rescued.records);
+    if new > 0 {
+        said += &format!("; these lost their {lost}");
+    }
+    for kept in &rescued.kept {
+        said += &format!("; the damaged file is {}", kept.display());
+    }
+    said
+}
