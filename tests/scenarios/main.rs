@@ -18,6 +18,7 @@ mod pairs;
 mod podman;
 mod pulls;
 mod records;
+mod repair;
 mod small;
 mod source;
 mod store;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         podman::trials(),
         index::trials(),
         gc::trials(),
+        repair::trials(),
         extents::trials(),
         mount::trials(),
         kill::trials(),
