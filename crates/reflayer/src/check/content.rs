@@ -14,54 +14,45 @@ use super::layer::LayerLook;
 use super::look::LayerData;
 use super::problem::TAR_SPLIT;
 use super::{CheckError, CheckLevel, Problem};
-use crate::Store;
 
 /// What is read at once.
 const BUFFER: usize = 256 << 10;
 
-impl Store {
-    /// Adds to `look` the files whose content differs, as far as the level asks for it.
-    pub(super) fn look_at_content(
-        &self,
-        record: &LayerRecord,
-        diff: BorrowedFd<'_>,
-        data: &LayerData<'_>,
-        level: CheckLevel,
-        look: &mut LayerLook,
-    ) -> Result<(), CheckError> {
-        let hash = match level {
-            CheckLevel::Content => Some(Hasher::new()),
-            CheckLevel::Sample { .. } => None,
-            CheckLevel::Records | CheckLevel::Attributes => return Ok(()),
-        };
-        let Some(parts) = data.tar_split()? else { return Ok(()) };
-        let mut reader = ContentReader {
-            tree: TreeReader::new(diff),
-            level,
-            tar: hash,
-            buffer: vec![0; BUFFER],
-        };
-        for part in parts {
-            match part {
-                Ok(SplitPart::Raw(bytes)) => reader.raw(&bytes),
-                Ok(SplitPart::File { entry, crc64 }) => reader.file(&entry, crc64, look),
-                Ok(_) => {}
-                Err(_) => {
-                    let (id, key) = (record.id.to_string(), TAR_SPLIT.into());
-                    look.problems.push(Problem::DamagedBigData { id, key });
-                    return Ok(());
-                }
+/// Adds to `look` the files whose content differs, as far as the level asks for it.
+pub(super) fn look_at_content(
+    record: &LayerRecord,
+    diff: BorrowedFd<'_>,
+    data: &LayerData<'_>,
+    level: CheckLevel,
+    look: &mut LayerLook,
+) -> Result<(), CheckError> {
+    let hash = match level {
+        CheckLevel::Content => Some(Hasher::new()),
+        CheckLevel::Sample { .. } => None,
+        CheckLevel::Records | CheckLevel::Attributes => return Ok(()),
+    };
+    let Some(parts) = data.tar_split()? else { return Ok(()) };
+    let tree = TreeReader::new(diff);
+    let mut reader = ContentReader { tree, level, tar: hash, buffer: vec![0; BUFFER] };
+    for part in parts {
+        match part {
+            Ok(SplitPart::Raw(bytes)) => reader.raw(&bytes),
+            Ok(SplitPart::File { entry, crc64 }) => reader.file(&entry, crc64, look),
+            Ok(_) => {}
+            Err(_) => {
+                look.damaged(TAR_SPLIT);
+                return Ok(());
             }
         }
-        if let (Some(hash), Some(expected)) = (reader.tar, record.diff_digest) {
-            let actual = DiffId::from(hash.finish());
-            if actual != expected {
-                let layer = record.id.clone();
-                look.problems.push(Problem::Changed { layer, expected, actual });
-            }
-        }
-        Ok(())
     }
+    if let (Some(hash), Some(expected)) = (reader.tar, record.diff_digest) {
+        let actual = DiffId::from(hash.finish());
+        if actual != expected {
+            let layer = record.id.clone();
+            look.problems.push(Problem::Changed { layer, expected, actual });
+        }
+    }
+    Ok(())
 }
 
 struct ContentReader<'d> {

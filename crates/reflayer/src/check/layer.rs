@@ -6,6 +6,7 @@ use std::os::fd::AsFd as _;
 use storage_core::{LayerId, LayerPath, LayerRecord};
 use tree::{Aspect, Difference, Model};
 
+use super::content::{look_at_content, name_changed};
 use super::look::{LayerData, maker_of, model_of};
 use super::problem::TAR_SPLIT;
 use super::{CheckError, CheckLevel, Problem};
@@ -71,7 +72,7 @@ impl LayerLook {
         self.problems.into_iter().chain(files)
     }
 
-    fn damaged(&mut self, key: &str) {
+    pub(super) fn damaged(&mut self, key: &str) {
         let (id, key) = (self.layer.to_string(), key.into());
         self.problems.push(Problem::DamagedBigData { id, key });
     }
@@ -119,11 +120,11 @@ impl Store {
                     }
                 }
                 look.model = Some(model);
-                self.look_at_content(record, diff.as_fd(), &data, level, &mut look)?;
+                look_at_content(record, diff.as_fd(), &data, level, &mut look)?;
                 if level == CheckLevel::Content
                     && let Some(Ok(toc)) = &toc
                 {
-                    super::content::name_changed(&mut look, diff.as_fd(), toc);
+                    name_changed(&mut look, diff.as_fd(), toc);
                 }
             }
         }

@@ -82,7 +82,7 @@ impl Store {
             for (_, digest) in own {
                 let opened = places(&candidates.map, *digest, need.node.entry.size).into_iter();
                 let opened = opened.filter_map(|candidate| sources.open(&candidate).ok());
-                if self.copy_first(opened, *digest, need, stage)? {
+                if copy_first(opened, *digest, need, stage)? {
                     let got = Got { fetched: 0, reused: need.node.entry.size };
                     brought.insert(need.number, got);
                     break;
@@ -111,25 +111,25 @@ impl Store {
             _ => Ok(Vec::new()),
         }
     }
+}
 
-    fn copy_first(
-        &self,
-        mut files: impl Iterator<Item = File>,
-        digest: Digest,
-        need: &Need<'_>,
-        stage: &mut Stage<'_>,
-    ) -> Result<bool, MendError> {
-        while let Some(file) = files.next() {
-            let target = stage.create(need.number, need.node)?;
-            let mut hash = Hasher::new();
-            let copied = fill(file, &target, need, |bytes| hash.update(bytes));
-            if copied.unwrap_or(false) && hash.finish() == digest {
-                stage.complete(need.number, target, need.node)?;
-                return Ok(true);
-            }
+/// Makes a file from the first that has the digest; `false` if none has.
+fn copy_first(
+    files: impl Iterator<Item = File>,
+    digest: Digest,
+    need: &Need<'_>,
+    stage: &mut Stage<'_>,
+) -> Result<bool, MendError> {
+    for file in files {
+        let target = stage.create(need.number, need.node)?;
+        let mut hash = Hasher::new();
+        let copied = fill(file, &target, need, |bytes| hash.update(bytes));
+        if copied.unwrap_or(false) && hash.finish() == digest {
+            stage.complete(need.number, target, need.node)?;
+            return Ok(true);
         }
-        Ok(false)
     }
+    Ok(false)
 }
 
 /// The whole files that may have a digest.
@@ -261,7 +261,9 @@ fn whole(
     let made = unpack_needed(blob, layer, needs, stage);
     if made.is_err() {
         // Without the proof none of it may be used.
-        needs.iter().for_each(|need| stage.forget(need.number));
+        for need in needs {
+            stage.forget(need.number);
+        }
     }
     made
 }

@@ -5,7 +5,7 @@ use std::os::fd::AsFd as _;
 
 use overlay_driver::StagedLayer;
 use rustix::fs::syncfs;
-use storage_core::{FsResultExt as _, LayerId, LayerPath, Time};
+use storage_core::{FsResultExt as _, LayerId, LayerPath, LayerRecord, Time};
 use tree::{Mender, Model, TreeError};
 
 use super::error::MendError;
@@ -26,7 +26,7 @@ impl Store {
     ) -> Result<(), MendError> {
         let diff = {
             let layers = self.layers.write()?;
-            if layers.get(layer).is_none_or(|record| record.is_incomplete()) {
+            if layers.get(layer).is_none_or(LayerRecord::is_incomplete) {
                 return Err(MendError::Gone);
             }
             if self.mounted_with_lowers(&layers)?.contains(layer) {

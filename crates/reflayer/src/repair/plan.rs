@@ -90,7 +90,7 @@ impl Plan {
         let lost = |name: &&LayerPath| differs(name).iter().any(|a| OF_NAME.contains(a));
         let changed = names
             .iter()
-            .flat_map(|name| differs(name))
+            .flat_map(differs)
             .any(|aspect| REMAKE.contains(aspect) && !OF_NAME.contains(aspect));
         let sound = names.iter().find(|name| !lost(name)).filter(|_| !changed);
         if let Some(sound) = sound {

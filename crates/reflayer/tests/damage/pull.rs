@@ -1,4 +1,5 @@
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 
 use reflayer::{CheckLevel, LayerWay};
 
@@ -33,7 +34,6 @@ fn r7_a_pull_leaves_a_whole_layer_alone() {
     let tree = fs::metadata(world.file("")).unwrap();
     let report = world.pull("v1");
     assert_eq!(report.layers[0].path, LayerWay::Present);
-    use std::os::unix::fs::MetadataExt as _;
     assert_eq!(fs::metadata(world.file("")).unwrap().ino(), tree.ino());
 }
 

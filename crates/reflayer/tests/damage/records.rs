@@ -1,5 +1,5 @@
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use reflayer::{CheckLevel, GarbageOptions, Problem, RepairOptions, RepairReport, Store};
 use serde_json::Value;
@@ -61,7 +61,7 @@ fn r6_records_are_rebuilt_from_what_is_on_disk() {
                 let found = world.check(CheckLevel::Records);
                 let named = |problem: &Problem| match problem {
                     Problem::DamagedRecords { file: named, .. } => {
-                        PathBuf::from("root").join(named) == PathBuf::from(file)
+                        PathBuf::from("root").join(named) == Path::new(file)
                     }
                     _ => false,
                 };
@@ -126,7 +126,9 @@ fn r6_records_of_containers_are_named_and_left_alone() {
 /// All that a person or a tool goes by, but for free text.
 fn seen(store: &Store) -> Option<String> {
     let mut layers = store.layers().ok()?;
-    layers.iter_mut().for_each(|layer| layer.created.clear());
+    for layer in &mut layers {
+        layer.created.clear();
+    }
     let images = store.images().ok()?;
     Some(format!("{layers:?} {images:?}"))
 }

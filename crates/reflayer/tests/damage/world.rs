@@ -143,7 +143,7 @@ impl World {
     pub(crate) fn found(&self, level: CheckLevel) -> Vec<String> {
         let say = |finding: Finding| match finding.problem {
             Problem::File { path, differs, .. } => {
-                let words: Vec<_> = differs.iter().map(|aspect| aspect.to_string()).collect();
+                let words: Vec<_> = differs.iter().map(ToString::to_string).collect();
                 format!("{path}: {}", words.join(" "))
             }
             other => other.to_string(),

@@ -66,10 +66,7 @@ fn keep(place: &Place, name: &str) -> Result<PathBuf, RecordError> {
 /// The records that stand whole before the place where the JSON breaks, those left out
 /// that cannot be read or that have the id of an earlier one.
 fn readable<R: Record>(json: &[u8]) -> Vec<R> {
-    let mut rest = match json.trim_ascii_start().strip_prefix(b"[") {
-        Some(rest) => rest,
-        None => return Vec::new(),
-    };
+    let Some(mut rest) = json.trim_ascii_start().strip_prefix(b"[") else { return Vec::new() };
     let (mut records, mut seen) = (Vec::<R>::new(), HashSet::new());
     loop {
         let mut values = serde_json::Deserializer::from_slice(rest).into_iter::<&RawValue>();

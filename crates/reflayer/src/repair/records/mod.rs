@@ -41,7 +41,9 @@ impl Store {
             }
             Err(error) => {
                 let reason = crate::pull::error_chain(&error);
-                others.iter().for_each(|file| notes.id(file, reason.clone()));
+                for file in &others {
+                    notes.id(file, reason.clone());
+                }
             }
         }
     }
@@ -67,12 +69,9 @@ impl Store {
 }
 
 fn said(rescued: &Rescued, new: usize, lost: &str) -> String {
-    let mut said = format!("{} records as they were, {new} from what is on disk", rescued.records);
-    if new > 0 {
-        said += &format!("; these lost their {lost}");
-    }
-    for kept in &rescued.kept {
-        said += &format!("; the damaged file is {}", kept.display());
-    }
-    said
+    let read = rescued.records;
+    let rebuilt = format!("{read} records as they were, {new} from what is on disk");
+    let lost = (new > 0).then(|| format!("these lost their {lost}"));
+    let kept = rescued.kept.iter().map(|kept| format!("the damaged file is {}", kept.display()));
+    [rebuilt].into_iter().chain(lost).chain(kept).collect::<Vec<_>>().join("; ")
 }
