@@ -71,16 +71,27 @@ struct Descriptor {
 
 impl Documents {
     /// Those of all images that have a directory.
-    pub(crate) fn read(images: &Images<'_>) -> Result<Self, RecordError> {
+    pub(crate) fn of_all(images: &Images<'_>) -> Result<Self, RecordError> {
+        let mut documents = Self::of_recorded(images)?;
+        documents.add(images, images.orphans()?)?;
+        Ok(documents)
+    }
+
+    /// Those of the images that have a record.
+    pub(crate) fn of_recorded(images: &Images<'_>) -> Result<Self, RecordError> {
         let mut documents = Self::default();
-        let recorded = images.records().iter().map(|record| record.id.clone());
-        let ids: Vec<ImageId> = recorded.chain(images.orphans()?).collect();
+        let ids = images.records().iter().map(|record| record.id.clone());
+        documents.add(images, ids.collect())?;
+        Ok(documents)
+    }
+
+    fn add(&mut self, images: &Images<'_>, ids: Vec<ImageId>) -> Result<(), RecordError> {
         for id in ids {
-            if let Some(image) = documents.image(images, &id)? {
-                documents.images.insert(id, image);
+            if let Some(image) = self.image(images, &id)? {
+                self.images.insert(id, image);
             }
         }
-        Ok(documents)
+        Ok(())
     }
 
     fn image(

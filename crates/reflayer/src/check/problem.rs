@@ -127,8 +127,9 @@ fn shown(path: &LayerPath) -> String {
 }
 
 impl Problem {
-    /// The layer that it is about, if it is about one.
-    pub fn layer(&self) -> Option<LayerId> {
+    /// The layer that it is about, if it is about one; or the id of an image, which
+    /// looks alike and is no layer's.
+    pub(crate) fn layer(&self) -> Option<LayerId> {
         match self {
             Self::MissingTree { layer, .. }
             | Self::MissingParent { layer, .. }

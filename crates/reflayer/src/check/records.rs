@@ -143,7 +143,7 @@ fn check_fields(
     images: &Images<'_>,
     problems: &mut Vec<Problem>,
 ) -> Result<(), CheckError> {
-    let documents = Documents::read(images)?;
+    let documents = Documents::of_recorded(images)?;
     let mut wrong = |id: &str, field: &'static str, is_wrong: bool| {
         let problem = || Problem::WrongRecord { id: id.into(), field };
         problems.extend(is_wrong.then(problem));

@@ -3,7 +3,8 @@
 use storage_core::{ImageRecord, LayerRecord};
 use tree::Model;
 
-use super::content::{Brought, Need, bring_from_blob, needs};
+use super::blob::bring_from_blob;
+use super::content::{Brought, Need, needs};
 use super::error::MendError;
 use super::origin::Origins;
 use super::plan::Plan;

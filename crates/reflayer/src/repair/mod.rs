@@ -1,5 +1,6 @@
 //! Mending what a check finds, with as few bytes as that takes.
 
+mod blob;
 mod content;
 mod error;
 mod index;
@@ -76,13 +77,14 @@ impl Store {
     ) -> Result<RepairReport, CheckError> {
         let mut notes = Notes::default();
         let mut origins = Origins::new(options, open);
-        let damaged = self.damaged_records()?;
-        self.mend_records(&damaged, &mut notes);
+        let mut mended = self.damaged_records()?;
+        self.mend_records(&mended, &mut notes);
+        mended.extend(self.adopt_lost_layers(&mut notes)?);
         let survey = self.survey(options.level, |_| true)?;
         if !self.damaged_records()?.is_empty() {
             // Nothing can be told, and so nothing be done, without these.
             let left = survey.into_findings();
-            return Ok(notes.report(findings(damaged), left));
+            return Ok(notes.report(findings(mended), left));
         }
         self.mend_fields(&survey.problems, &mut notes);
         let mounted = self.mounted_with_lowers(&*self.layers.read()?)?;
@@ -104,7 +106,7 @@ impl Store {
         }
         let touched = survey.damaged_layers();
         let left = self.survey(options.level, |layer| touched.contains(layer))?.into_findings();
-        let found = findings(damaged).into_iter().chain(survey.into_findings());
+        let found = findings(mended).into_iter().chain(survey.into_findings());
         Ok(notes.report(found.collect(), left))
     }
 }

@@ -114,6 +114,19 @@ fn r6_fields_that_documents_repeat_are_set_right() {
 }
 
 #[test]
+fn r6_a_layer_whose_id_was_flipped_is_found_again() {
+    let world = two_images(Form::Plain);
+    let sound = seen(&world.store()).unwrap();
+    let id = world.layers("two").remove(1);
+    let text = fs::read_to_string(world.path(LAYERS)).unwrap();
+    let other = if id.starts_with('0') { "1" } else { "0" };
+    fs::write(world.path(LAYERS), text.replacen(&id, &format!("{other}{}", &id[1..]), 1)).unwrap();
+    let report = repair(&world);
+    assert!(report.is_whole(), "{report:#?}");
+    assert_eq!(seen(&world.store()).unwrap(), sound);
+}
+
+#[test]
 fn r6_records_of_containers_are_named_and_left_alone() {
     let world = World::new(Form::Chunked);
     fs::write(world.path(CONTAINERS), "[{\"id").unwrap();

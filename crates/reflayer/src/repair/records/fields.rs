@@ -27,7 +27,7 @@ impl Store {
     fn set_fields(&self) -> Result<(), MendError> {
         let mut layers = self.layers.write()?;
         let mut images = self.images.write()?;
-        let documents = Documents::read(&images)?;
+        let documents = Documents::of_recorded(&images)?;
         let ids: Vec<LayerId> = layers.records().iter().map(|record| record.id.clone()).collect();
         for id in ids {
             let keys = layers.keys_on_disk(&id)?;

@@ -12,24 +12,22 @@ use crate::pull::TOC_KEY;
 use crate::repair::error::MendError;
 
 impl Store {
-    /// Adds a record for each layer that has a tree and none; tells how many. A record
-    /// of which there is neither tree nor data speaks of nothing, and goes.
+    /// Adds a record for each of the chosen layers that has a tree and none; tells which.
     pub(super) fn rebuild_layers(
         &self,
         layers: &mut LayersWrite<'_>,
         documents: &Documents,
-    ) -> Result<usize, MendError> {
-        let there: BTreeSet<LayerId> = self.driver.layer_dirs()?.into_iter().collect();
-        layers.records_mut().retain(|record| there.contains(&record.id));
+        choose: impl Fn(&LayerId) -> bool,
+    ) -> Result<Vec<LayerId>, MendError> {
         let mut new = Vec::new();
-        for id in there.iter().filter(|id| layers.get(id).is_none()) {
+        for id in self.driver.layer_dirs()?.into_iter().filter(choose) {
             // What has no tree is left to be collected.
-            if self.driver.diff(id).is_ok() {
-                new.push(self.rebuild_layer(id, layers, documents)?);
+            if layers.get(&id).is_none() && self.driver.diff(&id).is_ok() {
+                new.push(self.rebuild_layer(&id, layers, documents)?);
             }
         }
         // A parent comes before its children, as if they had been made in order.
-        let count = new.len();
+        let ids = new.iter().map(|record: &LayerRecord| record.id.clone()).collect();
         while !new.is_empty() {
             let waits = |record: &LayerRecord| {
                 record.parent.as_ref().is_some_and(|parent| new.iter().any(|r| r.id == *parent))
@@ -38,7 +36,7 @@ impl Store {
             let record = new.remove(next);
             layers.records_mut().push(record);
         }
-        Ok(count)
+        Ok(ids)
     }
 
     fn rebuild_layer(

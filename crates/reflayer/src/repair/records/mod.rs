@@ -4,12 +4,14 @@ mod fields;
 mod images;
 mod layers;
 
-use storage_core::Rescued;
+use std::collections::BTreeSet;
+
+use storage_core::{LayerId, Rescued};
 
 use super::error::MendError;
 use super::report::Notes;
 use crate::Store;
-use crate::check::Problem;
+use crate::check::{CheckError, CheckLevel, Problem};
 use crate::documents::Documents;
 
 impl Store {
@@ -48,21 +50,62 @@ impl Store {
         }
     }
 
+    /// Gives layers that an image needs, and that have a tree and no record, their
+    /// records back: one bit in an id loses one.
+    pub(super) fn adopt_lost_layers(&self, notes: &mut Notes) -> Result<Vec<Problem>, CheckError> {
+        let problems = self.survey(CheckLevel::Records, |_| false)?.problems;
+        let orphans: BTreeSet<String> = problems
+            .iter()
+            .filter_map(|problem| match problem {
+                Problem::Orphan { id } => Some(id.clone()),
+                _ => None,
+            })
+            .collect();
+        if orphans.is_empty() {
+            return Ok(Vec::new());
+        }
+        let adopted = match self.adopt(&orphans) {
+            Ok(adopted) => adopted,
+            Err(error) => {
+                tracing::warn!(error = crate::pull::error_chain(&error), "lost layers stay lost");
+                return Ok(Vec::new());
+            }
+        };
+        for id in &adopted {
+            notes.layer(id, "an image needs it: its record is made again from what is on disk");
+        }
+        Ok(adopted.iter().map(|id| Problem::Orphan { id: id.to_string() }).collect())
+    }
+
+    fn adopt(&self, orphans: &BTreeSet<String>) -> Result<Vec<LayerId>, MendError> {
+        let mut layers = self.layers.write()?;
+        let documents = Documents::of_recorded(&*self.images.write()?)?;
+        let needed =
+            |id: &LayerId| orphans.contains(id.as_str()) && documents.layers.contains_key(id);
+        let adopted = self.rebuild_layers(&mut layers, &documents, needed)?;
+        layers.save()?;
+        Ok(adopted)
+    }
+
     /// What is to be said of the layers, and of the images.
     fn rebuild_records(&self) -> Result<(String, String), MendError> {
         let (mut layers, rescued_layers) = self.layers.rescue()?;
         let (mut images, rescued_images) = self.images.rescue()?;
-        let documents = Documents::read(&images)?;
+        let documents = Documents::of_all(&images)?;
         // A file that is sound is left as it is.
         let lost_layers = !rescued_layers.kept.is_empty() || self.lacks_records(&layers)?;
-        let new_layers =
-            if lost_layers { self.rebuild_layers(&mut layers, &documents)? } else { 0 };
+        let mut new_layers = Vec::new();
+        if lost_layers {
+            let there: BTreeSet<LayerId> = self.driver.layer_dirs()?.into_iter().collect();
+            layers.records_mut().retain(|record| there.contains(&record.id));
+            new_layers = self.rebuild_layers(&mut layers, &documents, |_| true)?;
+        }
         let lost_images = !rescued_images.kept.is_empty();
         let new_images =
             if lost_images { Self::rebuild_images(&mut images, &documents)? } else { 0 };
         layers.save()?;
         images.save()?;
-        let of_layers = said(&rescued_layers, new_layers, "names, labels and free texts");
+        let of_layers = said(&rescued_layers, new_layers.len(), "names, labels and free texts");
         let of_images = said(&rescued_images, new_images, "names: pull them again to name them");
         Ok((of_layers, of_images))
     }
