@@ -15,6 +15,7 @@ use rustix::fs::{
 use serde_json::Value;
 use testkit::dice::Dice;
 use testkit::fs_role::Filesystem;
+use testkit::judge;
 use testkit::kill::{Outcome, run_until};
 use testkit::layout::Image;
 use testkit::peer::{Compression, Podman};
@@ -34,6 +35,8 @@ pub(crate) fn trials() -> Vec<Trial> {
         on("ext4", "r7_every_kind_of_damage_is_mended", |fs| every_kind(fs, Compression::Gzip)),
         on("ext4", "r7_what_is_mounted_is_left_alone", mounted),
         on("ext4", "r1_killed_in_a_repair", killed),
+        on("ext4", "r7_what_podman_pulled_is_found_sound", of_podman),
+        on("xfs", "r6_records_are_rebuilt_and_podman_uses_them", rebuilt),
     ]
 }
 
@@ -359,6 +362,47 @@ fn killed(filesystem: &Filesystem) -> Result<()> {
     eprintln!("{}: killed at {points} points of a repair", filesystem.name);
     ensure!(points > 3, "a repair with so few calls is none: {points}");
     Ok(())
+}
+
+/// What other tools leave out is no damage.
+fn of_podman(filesystem: &Filesystem) -> Result<()> {
+    let store = Store::new(filesystem)?;
+    let forms = [Compression::Gzip, Compression::Chunked];
+    let small = small::make(&store.room().join("small"), &forms)?;
+    let podman = store.podman()?;
+    let layout = small.layout(Compression::Gzip);
+    let mut copy = podman.skopeo_copy(&[layout.dir()]);
+    let from = small.reference(Compression::Gzip, "v1");
+    judge::run(copy.args([&from, "containers-storage:localhost/small:v1"]))?;
+    let registry = world::registry()?;
+    let name = "of-podman/small:v2";
+    world::push(&world::sid()?, &registry, &small.layout(Compression::Chunked), "v2", name)?;
+    podman.pull(&format!("docker://{}/{name}", registry.host()))?;
+    store.expect_clean()
+}
+
+/// podman's own store without its records: made again, it runs as before.
+fn rebuilt(filesystem: &Filesystem) -> Result<()> {
+    let repository = "rebuilt/app";
+    let registry = world::registry_with(repository)?;
+    let name = format!("{}/{repository}:v1", registry.host());
+    let store = Store::new(filesystem)?;
+    let podman = store.podman()?;
+    podman.pull(&format!("docker://{name}"))?;
+    for file in ["overlay-layers/layers.json", "overlay-images/images.json"] {
+        let file = store.root().join(file);
+        let half = fs::metadata(&file)?.len() / 2;
+        fs::File::options().write(true).open(&file)?.set_len(half)?;
+    }
+    let refused = store.output(&["images"])?;
+    ensure!(!refused.status.success(), "a cut file is taken for a store: {}", said(&refused));
+    ensure!(said(&refused).contains("check --repair"), "no hint: {}", said(&refused));
+    repair(&store, &[])?;
+    let report = store.pull(&format!("docker://{name}"))?;
+    ensure!(report.bytes("fetched")? == 0, "{}", report.figures());
+    let text = podman.run_in(&name, &["cat", "/etc/os-release"])?;
+    ensure!(text.contains("VERSION_CODENAME=bookworm"), "os-release: {text}");
+    store.expect_clean()
 }
 
 fn succeed(store: &Store, arguments: &[&str]) -> Result<()> {

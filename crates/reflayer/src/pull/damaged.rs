@@ -2,36 +2,58 @@
 
 use std::collections::BTreeSet;
 
-use storage_core::{LayerId, LayerRecord, Layers, LayersWrite};
+use storage_core::{LayerId, LayerRecord, Layers, LayersWrite, RecordError};
 
 use super::error_chain;
 use super::layer::WantedLayer;
 use super::publish::PublishError;
 use crate::Store;
 use crate::check::Problem;
+use crate::report::LayerReport;
+
+/// Wanted layers that are damaged.
+#[derive(Debug, Default)]
+pub(super) struct Damaged {
+    /// Those that are to be replaced.
+    pub(super) replaced: BTreeSet<LayerId>,
+    /// Those that are mounted, or below a mount, which must not lose its files.
+    pub(super) kept: BTreeSet<LayerId>,
+}
 
 impl Store {
-    /// Those of the wanted layers that lack their tree, or something beside it, and may be replaced.
+    /// Those of the wanted layers that lack their tree, or something beside it.
     ///
-    /// Only what is cheap is looked at: no content. A layer that is mounted, or below
-    /// one that is, stays as it is, since a mount must not lose its files.
-    pub(super) fn damaged(&self, wanted: &[WantedLayer], layers: &Layers<'_>) -> BTreeSet<LayerId> {
+    /// Only what is cheap is looked at: no content.
+    pub(super) fn damaged(&self, wanted: &[WantedLayer], layers: &Layers<'_>) -> Damaged {
         let records = wanted.iter().filter_map(|wanted| layers.get(&wanted.id));
         let whole = records.filter(|record| !record.is_incomplete());
         let mut damaged: BTreeSet<LayerId> =
             whole.filter(|record| self.is_damaged(record, layers)).map(|r| r.id.clone()).collect();
         if damaged.is_empty() {
-            return damaged;
+            return Damaged::default();
         }
         let mounted = self.mounted_with_lowers(layers).unwrap_or_else(|error| {
             tracing::warn!(error = error_chain(&error), "whether layers are mounted is not known");
             damaged.clone()
         });
-        for id in damaged.intersection(&mounted) {
-            tracing::warn!(layer = %id, "it is damaged, and stays so while it is mounted");
-        }
+        let kept = damaged.intersection(&mounted).cloned().collect();
         damaged.retain(|id| !mounted.contains(id));
-        damaged
+        Damaged { replaced: damaged, kept }
+    }
+
+    /// Says of damaged layers that they stay so.
+    pub(super) fn explain_kept(
+        &self,
+        wanted: &[WantedLayer],
+        reports: &mut [LayerReport],
+    ) -> Result<(), RecordError> {
+        let kept = self.damaged(wanted, &*self.layers.read()?).kept;
+        for report in reports.iter_mut().filter(|report| kept.contains(&report.layer_id)) {
+            let layer = &report.layer_id;
+            tracing::warn!(%layer, "it is damaged, and stays so while it is mounted");
+            report.reason = "in the store, damaged, and left alone while it is mounted".into();
+        }
+        Ok(())
     }
 
     fn is_damaged(&self, record: &LayerRecord, layers: &Layers<'_>) -> bool {
@@ -64,7 +86,8 @@ impl Store {
     ) -> Result<(), PublishError> {
         let mut stale: BTreeSet<LayerId> = new.iter().cloned().collect();
         for record in wanted.iter().filter_map(|wanted| layers.get(&wanted.id)) {
-            let wrong = || self.check_parents(record, layers).is_some();
+            let parents = || self.check_parents(record, layers);
+            let wrong = || matches!(parents(), Some(Problem::WrongLowers { .. }));
             if !new.contains(&record.id) && wrong() {
                 self.driver.restate(&record.id, record.parent.as_ref())?;
                 stale.insert(record.id.clone());

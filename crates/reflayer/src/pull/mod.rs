@@ -171,6 +171,7 @@ impl Store {
                 Outcome::Published(image_id) => {
                     let mut layers = finish_reports(&wanted, reports);
                     claims.explain(&mut layers);
+                    self.explain_kept(&wanted, &mut layers)?;
                     return Ok(report(reference, name, image_id, &image, layers, started));
                 }
                 Outcome::Gone(back) => publication = back,
@@ -198,7 +199,7 @@ impl Store {
         if self.lacks_records(&layers)? {
             return Err(PullError::LostRecords(layers.file()));
         }
-        let damaged = self.damaged(wanted, &layers);
+        let damaged = self.damaged(wanted, &layers).replaced;
         let whole = |id| layers.get(id).is_some_and(|record| !record.is_incomplete());
         let present = |id| whole(id) && !damaged.contains(id);
         Ok((0..wanted.len()).filter(|index| !present(&wanted[*index].id)).collect())

@@ -166,7 +166,7 @@ impl Store {
     ) -> Result<Option<ImageId>, PublishError> {
         let mut layers = self.layers.write()?;
         self.remove_incomplete(&mut layers, &mut leftovers.removed)?;
-        publication.damaged = self.damaged(publication.wanted, &layers);
+        publication.damaged = self.damaged(publication.wanted, &layers).replaced;
         leftovers.sealed.extend(publication.without_present(&layers));
         let missing = publication.lowest_missing(&layers);
         if let Some(index) = missing {
