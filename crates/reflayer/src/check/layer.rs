@@ -1,7 +1,7 @@
 //! The files of one layer against what its tar-split says.
 
 use std::collections::BTreeMap;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, BorrowedFd};
 
 use storage_core::{LayerId, LayerPath, LayerRecord};
 use tree::{Aspect, Difference, Model};
@@ -26,6 +26,23 @@ pub(crate) struct LayerLook {
 }
 
 impl LayerLook {
+    fn new(layer: &LayerId) -> Self {
+        let (differences, problems) = (BTreeMap::new(), Vec::new());
+        Self { layer: layer.clone(), model: None, differences, problems }
+    }
+
+    /// Notes in what the tree differs from what it should be.
+    fn compare(&mut self, record: &LayerRecord, model: Model, diff: BorrowedFd<'_>) {
+        match model.compare(diff, maker_of(record)) {
+            Ok(found) => self.differences = by_path(found, record),
+            Err(error) => {
+                let (layer, reason) = (self.layer.clone(), crate::pull::error_chain(&error));
+                self.problems.push(Problem::Unreadable { layer, reason });
+            }
+        }
+        self.model = Some(model);
+    }
+
     /// Notes that the content of a file differs, unless it is said already that it
     /// is not there, or has another length.
     pub(super) fn blame(&mut self, path: &LayerPath) {
@@ -90,12 +107,7 @@ impl Store {
         if record.is_incomplete() {
             return Ok(None);
         }
-        let mut look = LayerLook {
-            layer: record.id.clone(),
-            model: None,
-            differences: BTreeMap::new(),
-            problems: Vec::new(),
-        };
+        let mut look = LayerLook::new(&record.id);
         let data = LayerData::new(self, &record.id);
         let toc = data.toc()?;
         if matches!(toc, Some(Err(_))) {
@@ -111,19 +123,9 @@ impl Store {
                 look.damaged(TAR_SPLIT);
             }
             Some(Ok(model)) => {
-                match model.compare(diff.as_fd(), maker_of(record)) {
-                    Ok(found) => look.differences = by_path(found, record),
-                    Err(error) => {
-                        let reason = crate::pull::error_chain(&error);
-                        look.problems
-                            .push(Problem::Unreadable { layer: record.id.clone(), reason });
-                    }
-                }
-                look.model = Some(model);
+                look.compare(record, model, diff.as_fd());
                 look_at_content(record, diff.as_fd(), &data, level, &mut look)?;
-                if level == CheckLevel::Content
-                    && let Some(Ok(toc)) = &toc
-                {
+                if let (CheckLevel::Content, Some(Ok(toc))) = (level, &toc) {
                     name_changed(&mut look, diff.as_fd(), toc);
                 }
             }

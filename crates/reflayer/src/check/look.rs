@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::BufReader;
 
-use chunked::{Index, Toc};
+use chunked::{Index, IndexError, Toc};
 use flate2::bufread::GzDecoder;
 use storage_core::{LayerId, LayerRecord, RecordError};
 use tarball::{Limits, SplitLimits, SplitPart, TarSplitEntries};
@@ -43,10 +43,13 @@ impl<'a> LayerData<'a> {
         Ok(Some(toc.map_err(|error| error_chain(&error))))
     }
 
-    /// The index, likewise.
+    /// The index, likewise. One of a version that is not ours is as good as none.
     pub(crate) fn index(&self) -> Result<Option<Result<Index, String>>, RecordError> {
         let file = self.store.layers.peek_big_data(self.id, INDEX_KEY)?;
-        Ok(file.map(|file| Index::open(file).map_err(|error| error_chain(&error))))
+        Ok(match file.map(Index::open) {
+            None | Some(Err(IndexError::Version(_) | IndexError::Algorithm)) => None,
+            Some(index) => Some(index.map_err(|error| error_chain(&error))),
+        })
     }
 }
 
