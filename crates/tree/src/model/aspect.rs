@@ -77,7 +77,8 @@ pub enum Maker {
     /// A [`TreeWriter`](crate::TreeWriter), with the privileges of the model.
     Writer,
     /// A tool that unpacks whole tar streams: the root and directories without an
-    /// entry have modes and times of their own, and whiteouts their owners.
+    /// entry have modes and times of their own, and whiteouts their owners; of the
+    /// root nothing is taken from its entry.
     Other,
     /// A tool that goes by a TOC: besides, it makes no devices and pipes, and gives
     /// symbolic links no owner and directories no time.

@@ -14,7 +14,8 @@ impl Model {
     /// Says in what the tree at `root` differs, in the order of the paths.
     ///
     /// No content is read; sockets and times of access are not looked at, and of a
-    /// root without an entry nothing, since it is not this layer's own. Of what is
+    /// root without an entry nothing, since it is not this layer's own; nor of one that
+    /// another tool made. Of what is
     /// not to be there, and of a directory in place of something else, only the top
     /// is named.
     ///
@@ -120,7 +121,8 @@ fn aspects(
         return vec![Aspect::Kind];
     }
     let described = expected.number.is_some();
-    if entry.name == b"./" && !described {
+    let root = LayerPath::parse(&entry.name).is_ok_and(|path| path.is_root());
+    if root && !(ours && described) {
         return Vec::new();
     }
     let directory = entry.kind == EntryKind::Directory;
