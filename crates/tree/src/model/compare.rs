@@ -66,8 +66,10 @@ impl Met<'_> {
         self.names.insert(found.path.clone());
         let expected = &self.model.nodes[number];
         if let EntryKind::HardLink { target } = &found.entry.kind {
-            // Its attributes were compared at its first name.
-            if self.model.names.get(target) != Some(number) {
+            // Its attributes were compared at its first name. Two files that are alike may
+            // be one on disk, where files are reused by hard links.
+            let other = self.model.names.get(target).map(|other| &self.model.nodes[other]);
+            if other.is_none_or(|other| !is_alike(other, expected)) {
                 self.differ(found, vec![Aspect::HardLink]);
             }
             return;
@@ -103,6 +105,11 @@ impl Met<'_> {
         self.differences.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(self.differences)
     }
+}
+
+/// Whether two nodes are the same but for their names.
+fn is_alike(a: &Expected, b: &Expected) -> bool {
+    Entry { name: a.entry.name.clone(), ..b.entry.clone() } == a.entry
 }
 
 fn is_below(path: &LayerPath, top: &LayerPath) -> bool {

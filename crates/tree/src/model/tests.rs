@@ -105,6 +105,21 @@ fn every_difference_is_named() {
 }
 
 #[test]
+fn files_that_are_alike_may_be_one() {
+    let mut entries = ["a", "b", "c"].map(|name| entry(name, EntryKind::Regular));
+    entries[2].mtime.nanoseconds += 1;
+    let (dir, model) = make(&entries).unwrap();
+    let link = |name: &str| {
+        fs::remove_file(dir.path().join(name)).unwrap();
+        fs::hard_link(dir.path().join("a"), dir.path().join(name)).unwrap();
+    };
+    link("b");
+    assert_eq!(compare(dir.path(), &model), []);
+    link("c");
+    assert_eq!(compare(dir.path(), &model), [("c".into(), vec![Aspect::HardLink])]);
+}
+
+#[test]
 fn a_name_below_a_link_belongs_where_the_link_leads() {
     let entries = [
         entry("usr/lib", EntryKind::Directory),
