@@ -28,7 +28,7 @@ pub enum Aspect {
     HardLink,
     /// Its length.
     Size,
-    /// Its bytes. Not seen by [`Model::compare`], which reads none.
+    /// Its bytes. Not seen by [`Model::compare`](crate::Model::compare), which reads none.
     Content,
     /// The text of a symbolic link.
     Target,
