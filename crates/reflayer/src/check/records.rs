@@ -109,7 +109,11 @@ impl Store {
 fn note(read: Result<(), RecordError>, damaged: &mut Vec<Problem>) -> Result<(), RecordError> {
     match read {
         Err(error) => {
-            let reason = crate::pull::error_chain(&error);
+            let reason = match (&error, std::error::Error::source(&error)) {
+                (RecordError::Damaged { .. }, Some(source)) => source.to_string(),
+                (RecordError::Empty { .. }, _) => "it is empty".into(),
+                _ => crate::pull::error_chain(&error),
+            };
             let file = error.damaged_file().map(Into::into).ok_or(error)?;
             damaged.push(Problem::DamagedRecords { file, reason });
             Ok(())

@@ -53,20 +53,28 @@ pub(super) struct Got {
 /// What is noted while mending goes on.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
-    by_id: BTreeMap<String, String>,
+    /// Why something of an id could not be mended.
+    why_not: BTreeMap<String, String>,
+    /// How it was.
+    how: BTreeMap<String, String>,
     files: BTreeMap<(LayerId, LayerPath), Got>,
     fetched: u64,
 }
 
 impl Notes {
-    /// Says something of a layer; what was said first stays.
+    /// Says why something of a layer was not mended; what was said first stays.
     pub(super) fn layer(&mut self, layer: &LayerId, what: impl Into<String>) {
         self.id(layer.as_str(), what);
     }
 
-    /// Says something of a layer or an image.
+    /// The same of a layer, an image or a record file.
     pub(super) fn id(&mut self, id: &str, what: impl Into<String>) {
-        self.by_id.entry(id.into()).or_insert_with(|| what.into());
+        self.why_not.entry(id.into()).or_insert_with(|| what.into());
+    }
+
+    /// Says how a record file, or what has no record, was mended.
+    pub(super) fn how(&mut self, id: &str, what: impl Into<String>) {
+        self.how.entry(id.into()).or_insert_with(|| what.into());
     }
 
     pub(super) fn file(&mut self, layer: &LayerId, path: &LayerPath, got: Got) {
@@ -89,8 +97,13 @@ impl Notes {
                 _ => None,
             };
             let got = got.filter(|_| repaired).unwrap_or_default();
-            let (_, id, _) = subject(&finding.problem);
-            let reason = self.by_id.get(&id).cloned().unwrap_or_default();
+            let (kind, id, _) = subject(&finding.problem);
+            let said = match (repaired, kind) {
+                (true, "records" | "orphan") => &self.how,
+                (true, _) => &BTreeMap::new(),
+                (false, _) => &self.why_not,
+            };
+            let reason = said.get(&id).cloned().unwrap_or_default();
             Mended { finding, repaired, reason, fetched: got.fetched, reused: got.reused }
         };
         let findings = before.into_iter().map(mended).collect();

@@ -38,7 +38,7 @@ impl Store {
             Ok(said) => {
                 for file in others {
                     let said = if file.starts_with("overlay-layers") { &said.0 } else { &said.1 };
-                    notes.id(&file, said.clone());
+                    notes.how(&file, said.clone());
                 }
             }
             Err(error) => {
@@ -72,7 +72,10 @@ impl Store {
             }
         };
         for id in &adopted {
-            notes.layer(id, "an image needs it: its record is made again from what is on disk");
+            notes.how(
+                id.as_str(),
+                "an image needs it: its record is made again from what is on disk",
+            );
         }
         Ok(adopted.iter().map(|id| Problem::Orphan { id: id.to_string() }).collect())
     }
