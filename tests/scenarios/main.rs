@@ -21,6 +21,7 @@ mod pairs;
 mod podman;
 mod pulls;
 mod records;
+mod repair;
 mod small;
 mod source;
 mod store;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         podman::trials(),
         index::trials(),
         gc::trials(),
+        repair::trials(),
         extents::trials(),
         mount::trials(),
         additional::trials(),

@@ -103,6 +103,7 @@ mod apply;
 pub mod aside;
 mod assemble;
 mod dedup;
+mod extract;
 mod footer;
 mod frames;
 mod limits;
@@ -123,6 +124,7 @@ pub use dedup::{
     Candidate, DedupMap, Index, IndexBuilder, IndexError, LayerIndex, LocalTrees, Wanted,
     open_below, read_candidates, read_candidates_of, write_index,
 };
+pub use extract::{ExtractError, extract};
 pub use footer::FooterError;
 pub use frames::{Frame, FrameKind, frames};
 pub use limits::Limits;

@@ -79,12 +79,8 @@ pub(crate) enum Command {
         #[arg(long)]
         dry_run: bool,
     },
-    /// Look for what does not add up in the store.
-    Check {
-        /// Compare records and sizes only; read no file of a layer.
-        #[arg(long)]
-        quick: bool,
-    },
+    /// Look for what does not add up in the store, and mend it if that is asked for.
+    Check(Check),
     /// Write a directory as an image with one zstd:chunked layer.
     BuildImage(BuildImage),
     /// Write the exact tar of a layer; its sha256 is the layer's DiffID.
@@ -259,6 +255,46 @@ pub(crate) struct Mount {
     /// Empty directory on the same filesystem as the upper one.
     #[arg(long, requires = "upper")]
     pub(crate) work: Option<PathBuf>,
+}
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// How closely to look; each level includes those before it.
+    #[arg(long, value_enum, default_value_t = LevelArg::Content)]
+    pub(crate) level: LevelArg,
+    /// Read the content of so many of a hundred files: the level `sample`.
+    #[arg(long, value_name = "PERCENT", conflicts_with = "level",
+        value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub(crate) sample: Option<u8>,
+    /// Which files a sample has: the same number chooses the same ones (default: any).
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) seed: Option<u64>,
+    /// The same as `--level records`.
+    #[arg(long, conflicts_with_all = ["level", "sample"])]
+    pub(crate) quick: bool,
+    /// Mend what is found: damaged files are taken from other layers or fetched, from
+    /// the registries that the images' names tell of.
+    #[arg(long)]
+    pub(crate) repair: bool,
+    /// Where images come from, before those registries; may be repeated.
+    #[arg(long, value_name = "REF", requires = "repair")]
+    pub(crate) from: Vec<String>,
+    #[command(flatten)]
+    pub(crate) origin: Origin,
+}
+
+/// Levels of `check`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LevelArg {
+    /// Records against directories, and the documents of images.
+    Records,
+    /// And sizes and attributes of every file; none is read.
+    Attributes,
+    /// And the content of one file in ten, or of as many as `--sample` says.
+    Sample,
+    /// And the content of every file.
+    Content,
 }
 
 /// Arguments of `build-image`.

@@ -52,7 +52,7 @@ fn run(cli: &Cli) -> anyhow::Result<u8> {
         Command::Push(args) => command::send::push(global, args),
         Command::Convert(args) => command::send::convert(global, args),
         Command::Toc(args) => command::toc::run(args, json),
-        Command::Check { quick } => command::check::run(&open::store(global)?, *quick, json),
+        Command::Check(args) => command::check::run(&open::store(global)?, args, json),
     }
 }
 

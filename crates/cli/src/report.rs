@@ -2,8 +2,10 @@
 
 use std::error::Error;
 
-use reflayer::{ImagePlan, LayerPlan, LayerWay, PullReport, SendAction, SendReport};
+use reflayer::{ImagePlan, LayerPlan, LayerWay, PullError, PullReport};
+use reflayer::{RemoveError, SendAction, SendReport};
 use serde::Serialize;
+use storage_core::RecordError;
 
 use crate::units::{bytes, short};
 
@@ -31,6 +33,12 @@ pub(crate) fn failure(error: &anyhow::Error) {
 
 /// What a person can do about an error.
 fn hint(error: &anyhow::Error) -> Option<&'static str> {
+    let damaged = |error: &RecordError| error.damaged_file().is_some();
+    let lost = |error: &PullError| matches!(error, PullError::LostRecords(_));
+    let lost_in_gc = |error: &RemoveError| matches!(error, RemoveError::LostRecords(_));
+    if has(error, damaged) || has(error, lost) || has(error, lost_in_gc) {
+        return Some("`reflayer check --repair` rebuilds it from what is on disk");
+    }
     let io = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>())?;
     match io.kind() {
         std::io::ErrorKind::StorageFull => {

@@ -88,6 +88,7 @@ mod mount;
 mod mounts;
 mod recover;
 mod remove;
+mod restate;
 mod seal;
 mod slot;
 mod stage;

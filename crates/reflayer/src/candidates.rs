@@ -6,7 +6,9 @@ use std::io::{self, BufReader};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use chunked::{Candidate, DedupMap, Index, IndexError, Plan, Reuse, Sources, Toc, TocError, aside};
+use chunked::{
+    Candidate, DedupMap, Index, IndexError, Plan, Reuse, Sources, Toc, TocError, Wanted, aside,
+};
 use overlay_driver::{DeadSlot, FilledLayer, SealedLayer};
 use rustix::fs::{AtFlags, Mode, OFlags, openat, statat};
 use rustix::io::Errno;
@@ -143,8 +145,24 @@ impl Store {
         staged: Vec<Staged<'a>>,
         coming: &[(&LayerId, &Toc)],
     ) -> Candidates<'a> {
-        let map = DedupMap::new(coming.iter().map(|(_, toc)| *toc).collect());
-        let flights = coming.iter().map(|(id, _)| Flight::new((*id).clone())).collect();
+        let mut found = self.candidates_of(coming.iter().map(|(_, toc)| *toc).collect(), staged);
+        let first = found.layers.len() + found.staged.len();
+        for (layer, (id, toc)) in (0..).zip(coming) {
+            found.flights.push(Flight::new((*id).clone()));
+            if let Ok(source) = u32::try_from(first + found.flights.len() - 1) {
+                found.map.expect(toc, layer, source);
+            }
+        }
+        found
+    }
+
+    /// The same for digests, whoever wants them.
+    pub(crate) fn candidates_of<'a>(
+        &self,
+        wanted: Wanted,
+        staged: Vec<Staged<'a>>,
+    ) -> Candidates<'a> {
+        let (map, flights) = (DedupMap::new(wanted), Vec::new());
         let mut found = Candidates { map, layers: Vec::new(), staged, flights };
         if found.map.wanted().is_empty() {
             return found;
@@ -156,16 +174,13 @@ impl Store {
             look_at(layer.id.as_str(), number, &mut found.map, open, |_, _| true);
             found.layers.push(layer);
         }
-        for (staged, number) in found.staged.iter().zip(&mut numbers) {
+        for (staged, number) in found.staged.iter().zip(numbers) {
             let name = staged.id.map_or("of a dead process", LayerId::as_str);
             let tree = staged.layer.tree().ok().filter(|_| staged.id.is_none());
             let has = |path: &LayerPath, size| {
                 tree.as_ref().is_none_or(|tree| has_file(tree, path, size))
             };
             look_at(name, number, &mut found.map, |key| staged.open(key), has);
-        }
-        for ((layer, (_, toc)), number) in (0..).zip(coming).zip(numbers) {
-            found.map.expect(toc, layer, number);
         }
         found
     }

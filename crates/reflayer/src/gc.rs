@@ -56,6 +56,9 @@ impl Store {
         let images = self.images.write()?;
         let containers = self.containers.hold()?;
         self.refuse_transient()?;
+        if self.lacks_records(&layers)? {
+            return Err(RemoveError::LostRecords(layers.file()));
+        }
         garbage.incomplete_layers = layers.incomplete();
         if !options.dry_run {
             self.remove_incomplete(&mut layers, &mut removal)?;
@@ -122,6 +125,14 @@ impl Store {
         Ok(mounted)
     }
 
+    /// The layers that a mount shows, with all below them.
+    pub(crate) fn mounted_with_lowers(
+        &self,
+        layers: &Layers<'_>,
+    ) -> Result<BTreeSet<LayerId>, RecordError> {
+        Ok(with_parents(self.mounted(layers)?, layers))
+    }
+
     /// Whether a layer with this `metadata` may still get an image.
     fn may_be_wanted(&self, metadata: &str) -> Result<bool, storage_core::FsError> {
         match pull_of(metadata) {
@@ -169,7 +180,7 @@ pub(crate) fn remove_orphaned_images(images: &ImagesWrite<'_>) -> Result<(), Rec
 }
 
 /// The layers and all below them.
-fn with_parents(ids: BTreeSet<LayerId>, layers: &LayersWrite<'_>) -> BTreeSet<LayerId> {
+fn with_parents(ids: BTreeSet<LayerId>, layers: &Layers<'_>) -> BTreeSet<LayerId> {
     let mut all = BTreeSet::new();
     let mut open: Vec<LayerId> = ids.into_iter().collect();
     while let Some(id) = open.pop() {

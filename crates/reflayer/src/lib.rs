@@ -32,6 +32,7 @@ mod blob_toc;
 mod build_image;
 mod candidates;
 mod check;
+mod documents;
 mod export;
 mod gc;
 mod image_record;
@@ -45,6 +46,7 @@ mod pipeline;
 mod progress;
 mod pull;
 mod remove;
+mod repair;
 mod report;
 mod send;
 mod sources;
@@ -65,6 +67,7 @@ pub use progress::Progress;
 pub use pull::{ImagePlan, LayerPlan, LayerShare, PlannedBytes};
 pub use pull::{LayerError, PublishError, PullError, PullOptions};
 pub use remove::{RemoveError, Removed};
+pub use repair::{Mended, Opener, RepairOptions, RepairReport};
 pub use report::{ByteCounts, LayerCounts, LayerReport, LayerWay, PullReport};
 pub use send::{
     SendAction, SendError, SendLayerError, SendOptions, SendProgress, SendReport, SentLayer,
@@ -72,4 +75,5 @@ pub use send::{
 };
 pub use storage_core::Durability;
 pub use store::{OpenError, Store, StoreOptions};
+pub use tree::Aspect;
 pub use unpack::UnpackError;

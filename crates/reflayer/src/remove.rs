@@ -47,6 +47,9 @@ pub enum RemoveError {
     /// A directory could not be moved out of its place.
     #[error("remove a layer")]
     Fs(#[from] FsError),
+    /// There are layers, and no file of their records: they would all look unneeded.
+    #[error("{} is missing, though there are layers", .0.display())]
+    LostRecords(std::path::PathBuf),
     /// Containers of this store live in the run root, whose records are not read.
     #[error("the store keeps transient containers, whose layers are not known: nothing is removed")]
     Transient,

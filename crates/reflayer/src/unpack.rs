@@ -285,7 +285,7 @@ fn copy_content(
 }
 
 /// Whether an entry stands for something deleted.
-fn is_whiteout(entry: &Entry) -> bool {
+pub(crate) fn is_whiteout(entry: &Entry) -> bool {
     let name = entry.name.strip_suffix(b"/").unwrap_or(&entry.name);
     name.rsplit(|&b| b == b'/').next().is_some_and(|last| last.starts_with(b".wh."))
 }

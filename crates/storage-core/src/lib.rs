@@ -82,7 +82,7 @@ pub use record::{
     AnyDigest, ContainerRecord, ContainerStore, Containers, Extra, Flags, IdMapping, ImageRecord,
     ImageStore, Images, ImagesRead, ImagesWrite, LayerCompression, LayerFile, LayerRecord,
     LayerStore, Layers, LayersRead, LayersWrite, MountRecord, MountStore, Mounts, MountsWrite,
-    RecordError, RecordTime, big_data_file_name,
+    RecordError, RecordTime, Rescued, big_data_file_name,
 };
 pub use remove::remove_tree;
 pub use source::{

@@ -1,4 +1,5 @@
-//! Makes the entries of an image layer below a directory handle, and reads them back.
+//! Makes the entries of an image layer below a directory handle, reads them back,
+//! and tells and mends what has changed since.
 //!
 //! The crate knows one entry at a time: its type, owner, mode, times, extended
 //! attributes, links, devices and whiteouts. It does not know archives, digests,
@@ -72,6 +73,8 @@ mod directory;
 mod error;
 mod link;
 mod list;
+mod mend;
+mod model;
 mod names;
 mod node;
 mod options;
@@ -86,6 +89,8 @@ mod xattr;
 
 pub use create::NewFile;
 pub use error::{LinkProblem, TreeError};
+pub use mend::Mender;
+pub use model::{Aspect, Difference, Expected, Maker, Model};
 pub use options::{Privileges, TreeOptions, TreeReport};
 pub use read::TreeReader;
 pub use storage_core::remove_tree;

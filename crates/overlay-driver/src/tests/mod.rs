@@ -8,5 +8,6 @@ mod mount;
 mod process;
 mod recover;
 mod remove;
+mod restate;
 mod store;
 mod threads;

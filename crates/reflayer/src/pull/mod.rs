@@ -3,6 +3,7 @@
 mod blob_lock;
 mod bounds;
 mod claim;
+mod damaged;
 mod fetch;
 mod flight;
 mod layer;
@@ -13,6 +14,7 @@ mod pulse;
 mod watch;
 
 use std::os::fd::AsFd as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -35,12 +37,13 @@ pub(crate) use layer::chain as error_chain;
 pub(crate) use mark::{PullMark, pull_is_alive, pull_of};
 pub use plan::{ImagePlan, LayerPlan, LayerShare, PlannedBytes};
 pub use publish::PublishError;
-pub(crate) use publish::{INDEX_KEY, Removal, TOC_KEY, set_incomplete};
+pub(crate) use publish::{INDEX_KEY, Removal, TOC_KEY, has_repeated_names, set_incomplete};
 
 use bounds::Bounds;
 use claim::Claims;
 use fetch::Batch;
-use layer::{FetchedLayer, WantedLayer};
+use layer::FetchedLayer;
+pub(crate) use layer::WantedLayer;
 use publish::{Outcome, Publication};
 
 /// How an image is pulled.
@@ -104,6 +107,9 @@ pub enum PullError {
     /// Image and layers could not be recorded.
     #[error("add the image to the store")]
     Publish(#[from] Box<PublishError>),
+    /// There are layers, and no file of their records, which a pull would begin anew.
+    #[error("{} is missing, though there are layers", .0.display())]
+    LostRecords(PathBuf),
     /// Other processes remove the image's layers as fast as they are pulled.
     #[error("layer {0} was removed by another process again and again")]
     Gone(LayerId),
@@ -118,7 +124,8 @@ const ATTEMPTS: usize = 5;
 impl Store {
     /// Pulls the image of `source` into this store.
     ///
-    /// Layers that the store or an additional one has are not touched. Others are taken by their TOC
+    /// Layers that the store or an additional one has are not touched, unless the tree or
+    /// something beside it is missing: such a layer is replaced. Others are taken by their TOC
     /// where they have one, with all that any layer of this store can give, and
     /// whole where not. Layers and image become visible together, at the end.
     ///
@@ -174,6 +181,7 @@ impl Store {
                     let reasons = present.map(|layer| (&layer.layer_id, &mut layer.reason));
                     self.only_elsewhere()?.explain(reasons);
                     claims.explain(&mut layers);
+                    self.explain_kept(&wanted, &mut layers)?;
                     return Ok(report(reference, name, image_id, &image, layers, started));
                 }
                 Outcome::Gone(back) => publication = back,
@@ -211,12 +219,17 @@ impl Store {
         Ok(absent)
     }
 
-    /// The layers that neither the store nor an additional one has.
+    /// The layers that neither the store has (whole, as far as can be told without
+    /// reading their files) nor an additional one.
     fn not_in_store(&self, wanted: &[WantedLayer]) -> Result<Vec<usize>, PullError> {
         let layers = self.layers.read()?;
+        if self.lacks_records(&layers)? {
+            return Err(PullError::LostRecords(layers.file()));
+        }
         let elsewhere = self.elsewhere(layers.records(), &[]);
-        let here = |id| layers.get(id).is_some_and(|record| !record.is_incomplete());
-        let present = |id| here(id) || elsewhere.has(id);
+        let damaged = self.damaged(wanted, &layers).replaced;
+        let whole = |id| layers.get(id).is_some_and(|record| !record.is_incomplete());
+        let present = |id| (whole(id) && !damaged.contains(id)) || elsewhere.has(id);
         Ok((0..wanted.len()).filter(|index| !present(&wanted[*index].id)).collect())
     }
 

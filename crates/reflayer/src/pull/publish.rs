@@ -8,7 +8,7 @@
 //! 4. the image's documents;
 //! 5. layer records without the mark, then the image record.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chunked::aside;
 use overlay_driver::{Aside, CommitError, RemovedLayers, SealedLayer};
@@ -32,6 +32,8 @@ pub(crate) const TOC_KEY: &str = "zstd-chunked-manifest";
 pub(crate) const INDEX_KEY: &str = "chunked-manifest-cache";
 /// And how they are kept.
 const FORMAT_KEY: &str = "zstd-chunked-layer-data";
+/// A flag of a layer whose tar names something twice, so that it has no tar-split.
+const REPEATED_FLAG: &str = "reflayer-repeated-names";
 /// The file in `aside` that becomes the second.
 pub(super) const FORMAT_FILE: &str = "format.json";
 /// Its content for a layer whose files stand in a directory tree.
@@ -65,6 +67,8 @@ pub(super) struct Publication<'a> {
     durability: Durability,
     sealed: BTreeMap<usize, (SealedLayer, LayerFacts)>,
     gone: Option<LayerId>,
+    /// Layers with a record that are to be replaced.
+    damaged: BTreeSet<LayerId>,
 }
 
 /// What became of a [`Publication`].
@@ -85,7 +89,8 @@ impl<'a> Publication<'a> {
         durability: Durability,
     ) -> Self {
         let metadata = mark.metadata();
-        Self { image, name, wanted, metadata, durability, sealed: BTreeMap::new(), gone: None }
+        let (sealed, gone, damaged) = (BTreeMap::new(), None, BTreeSet::new());
+        Self { image, name, wanted, metadata, durability, sealed, gone, damaged }
     }
 
     pub(super) fn add(&mut self, index: usize, layer: SealedLayer, facts: LayerFacts) {
@@ -114,7 +119,7 @@ impl<'a> Publication<'a> {
 
     /// Forgets what the records have by now; those layers are deleted on drop.
     fn without_present(&mut self, layers: &LayersWrite<'_>) -> Vec<SealedLayer> {
-        let present = |index: &usize| layers.get(&self.wanted[*index].id).is_some();
+        let present = |index: &usize| self.is_present(*index, layers);
         let indices: Vec<usize> = self.sealed.keys().copied().filter(present).collect();
         indices.iter().filter_map(|index| Some(self.sealed.remove(index)?.0)).collect()
     }
@@ -122,9 +127,14 @@ impl<'a> Publication<'a> {
     /// The lowest layer that neither the records, nor those of additional stores, nor
     /// this publication have.
     fn lowest_missing(&self, layers: &LayersWrite<'_>, elsewhere: &Elsewhere) -> Option<usize> {
-        let known = |id| layers.get(id).is_some() || elsewhere.has(id);
-        let missing = |i: &usize| !self.has(*i) && !known(&self.wanted[*i].id);
+        let known = |i: usize| self.is_present(i, layers) || elsewhere.has(&self.wanted[i].id);
+        let missing = |i: &usize| !self.has(*i) && !known(*i);
         (0..self.wanted.len()).find(missing)
+    }
+
+    fn is_present(&self, index: usize, layers: &LayersWrite<'_>) -> bool {
+        let id = &self.wanted[index].id;
+        layers.get(id).is_some() && !self.damaged.contains(id)
     }
 }
 
@@ -170,6 +180,7 @@ impl Store {
         let elsewhere = self.elsewhere(&[], &[]);
         let mut layers = self.layers.write()?;
         self.remove_incomplete(&mut layers, &mut leftovers.removed)?;
+        publication.damaged = self.damaged(publication.wanted, &layers).replaced;
         leftovers.sealed.extend(publication.without_present(&layers));
         let missing = publication.lowest_missing(&layers, &elsewhere);
         if let Some(index) = missing {
@@ -206,7 +217,7 @@ impl Store {
             let mut record = layer_record(wanted, facts, &publication.metadata);
             record.file = layers.file_of_images();
             ids.push(record.id.clone());
-            layers.records_mut().push(record);
+            replace_record(layers.records_mut(), record);
         }
         if !ids.is_empty() {
             layers.save()?;
@@ -219,6 +230,7 @@ impl Store {
             leftovers.asides.push(aside);
             kept?;
         }
+        self.restate(layers, publication.wanted, &ids)?;
         if publication.durability == Durability::Durable && !ids.is_empty() {
             self.driver.sync_dirs()?;
             layers.sync_layers(&ids)?;
@@ -336,6 +348,17 @@ fn has_file(directory: &Aside, name: &str) -> Result<bool, FsError> {
     }
 }
 
+/// Puts a record in the place of the one that there is, or at the end.
+fn replace_record(records: &mut Vec<LayerRecord>, mut new: LayerRecord) {
+    match records.iter_mut().find(|record| record.id == new.id) {
+        Some(old) => {
+            new.names.clone_from(&old.names);
+            *old = new;
+        }
+        None => records.push(new),
+    }
+}
+
 /// The record of a layer in the making.
 fn layer_record(wanted: &WantedLayer, facts: &LayerFacts, metadata: &str) -> LayerRecord {
     let mut record = LayerRecord::new(wanted.id.clone());
@@ -360,6 +383,15 @@ fn layer_record(wanted: &WantedLayer, facts: &LayerFacts, metadata: &str) -> Lay
             };
         }
     }
+    if !facts.has_tar_split {
+        let set = record.flags.members_mut().set(REPEATED_FLAG, Some("true"));
+        set.expect("this is JSON");
+    }
     record.flags.set_incomplete(true);
     record
+}
+
+/// Whether a layer was pulled without a tar-split, since none can describe it.
+pub(crate) fn has_repeated_names(record: &LayerRecord) -> bool {
+    record.flags.get(REPEATED_FLAG).unwrap_or(false)
 }

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use super::RecordError;
 use super::place::{DIR_MODE, Place};
 use crate::FsResultExt;
-use crate::dir::{make_dir, open_at, open_dir, sync};
+use crate::dir::{make_dir, open_at, open_dir, sync, text_names};
 
 /// The name of the file that holds the big data item `key`.
 ///
@@ -67,4 +67,40 @@ pub(super) fn make(place: &Place, id: &str) -> Result<OwnedFd, RecordError> {
         sync(store).during("flush the directory of", place.path(id))?;
     }
     Ok(dir)
+}
+
+/// The keys of a record's big data that are on disk, sorted.
+pub(super) fn keys(place: &Place, id: &str) -> Result<Vec<String>, RecordError> {
+    let Some(store) = place.dir() else { return Ok(Vec::new()) };
+    let Some(dir) = place.within(open_dir(store, id))? else { return Ok(Vec::new()) };
+    let names = text_names(&dir).during("read directory", place.path(id))?;
+    let mut keys: Vec<String> = names.iter().filter_map(|name| key_of(name)).collect();
+    keys.sort_unstable();
+    Ok(keys)
+}
+
+/// The key whose file has this name; `None` for what is no big data.
+fn key_of(name: &str) -> Option<String> {
+    let key = match name.strip_prefix('=') {
+        Some(base64) => String::from_utf8(STANDARD.decode(base64).ok()?).ok()?,
+        None => name.to_owned(),
+    };
+    // What is being written has a name that no key has.
+    (big_data_file_name(&key) == name && !matches!(name, "." | "..") && !name.starts_with(".tmp-"))
+        .then_some(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_lead_back_to_their_keys() {
+        for key in ["manifest", "sha256:00", "zstd-chunked-manifest", "key?", "ä", "a"] {
+            assert_eq!(key_of(&big_data_file_name(key)).as_deref(), Some(key));
+        }
+        for name in [".", "..", ".tmp-manifest123", "=?", "=bWFuaWZlc3Q=", "with space"] {
+            assert_eq!(key_of(name), None, "{name}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Why records could not be read or written.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::{FsError, LayerId};
 
@@ -79,4 +79,18 @@ pub enum RecordError {
         /// Relative to the store's root.
         directory: PathBuf,
     },
+}
+
+impl RecordError {
+    /// The record file that is empty, cut or otherwise not what such a file can be, if
+    /// that is the reason; relative to the store's root.
+    pub fn damaged_file(&self) -> Option<&Path> {
+        match self {
+            Self::Empty { file }
+            | Self::Damaged { file, .. }
+            | Self::Field { file, .. }
+            | Self::DuplicateId { file, .. } => Some(file),
+            _ => None,
+        }
+    }
 }

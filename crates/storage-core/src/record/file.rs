@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Read;
 
-use rustix::fs::OFlags;
+use rustix::fs::{AtFlags, OFlags};
 use rustix::io::Errno;
 use serde_json::value::RawValue;
 
@@ -33,7 +33,17 @@ pub(super) fn save<'r, R: Record + 'r>(
     place.within(replace_file(dir, name, json.as_bytes(), FILE_MODE, durability))
 }
 
-fn read(place: &Place, name: &str) -> Result<Option<Vec<u8>>, RecordError> {
+/// Whether a file is there, whatever is in it.
+pub(super) fn exists(place: &Place, name: &str) -> Result<bool, RecordError> {
+    let Some(dir) = place.dir() else { return Ok(false) };
+    match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(_) => Ok(true),
+        Err(Errno::NOENT) => Ok(false),
+        Err(errno) => Err(errno).during("look at", place.path(name))?,
+    }
+}
+
+pub(super) fn read(place: &Place, name: &str) -> Result<Option<Vec<u8>>, RecordError> {
     let Some(dir) = place.dir() else { return Ok(None) };
     let mut file = match open_at(dir, name, OFlags::RDONLY) {
         Err(Errno::NOENT) => return Ok(None),

@@ -36,6 +36,15 @@ impl Images<'_> {
         Ok(Some(bytes))
     }
 
+    /// The keys of the big data that an id has on disk, whatever its record says.
+    ///
+    /// # Errors
+    ///
+    /// If its directory cannot be read.
+    pub fn keys_on_disk(&self, id: &ImageId) -> Result<Vec<String>, RecordError> {
+        big_data::keys(self.place, id.as_str())
+    }
+
     /// Ids that have a directory but no record: leftovers.
     ///
     /// # Errors
@@ -91,6 +100,21 @@ impl ImagesWrite<'_> {
             }
         }
         Ok(sync(&dir).during("flush", path)?)
+    }
+
+    /// Notes a big data item that is there already in the image's record, as if it were
+    /// written now; the record is not saved.
+    ///
+    /// # Errors
+    ///
+    /// If the key cannot be a file name, or the file cannot be read.
+    pub fn note_big_data(&mut self, id: &ImageId, key: &str) -> Result<(), RecordError> {
+        if let Some(bytes) = self.read_big_data(id, key)?
+            && let Some(record) = self.get_mut(id)
+        {
+            note_big_data(record, key, &bytes);
+        }
+        Ok(())
     }
 
     /// Removes the big data of an image without a record.

@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 
 use super::file::{check_ids, load, save};
 use super::place::Place;
+use super::rescue::{Rescued, rescue};
 use super::{ImageRecord, RecordError, names};
 use crate::{BlobDigest, Durability, ImageId, Lock, Token};
 
@@ -55,7 +56,22 @@ impl ImageStore {
     pub fn write(&self) -> Result<ImagesWrite<'_>, RecordError> {
         let lock = self.place.lock_exclusive()?;
         let images = Images::load(&self.place, Some(lock))?;
-        Ok(ImagesWrite { saved: images.records.clone(), images })
+        Ok(ImagesWrite { saved: images.records.clone(), images, damaged: false })
+    }
+
+    /// Like [`ImageStore::write`], for a file that is damaged; as
+    /// [`LayerStore::rescue`](crate::LayerStore::rescue) does for layers.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn rescue(&self) -> Result<(ImagesWrite<'_>, Rescued), RecordError> {
+        let lock = self.place.lock_exclusive()?;
+        let mut rescued = Rescued::default();
+        let (mut records, damaged) = rescue(&self.place, FILE, &mut rescued)?;
+        names::make_unique(&mut records, |record: &mut ImageRecord| &mut record.names);
+        let images = Images { place: &self.place, records, lock: Some(lock) };
+        Ok((ImagesWrite { saved: images.records.clone(), images, damaged }, rescued))
     }
 }
 
@@ -127,6 +143,8 @@ pub struct ImagesWrite<'s> {
     pub(super) images: Images<'s>,
     /// The records as they are on disk.
     saved: Vec<ImageRecord>,
+    /// Whether the file is to be written whatever changed.
+    damaged: bool,
 }
 
 impl<'s> Deref for ImagesWrite<'s> {
@@ -161,7 +179,7 @@ impl ImagesWrite<'_> {
         let Images { place, records, lock } = &mut self.images;
         check_ids(place, FILE, records)?;
         names::make_unique(records, |record| &mut record.names);
-        if *records == self.saved {
+        if *records == self.saved && !self.damaged {
             return Ok(());
         }
         if let Some(lock) = lock {
@@ -169,6 +187,7 @@ impl ImagesWrite<'_> {
         }
         save(place, FILE, &*records, Durability::Durable)?;
         self.saved.clone_from(records);
+        self.damaged = false;
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::big_data::{self, open_file};
-use super::place::{DIR_MODE, FILE_MODE};
+use super::place::{DIR_MODE, FILE_MODE, Place};
 use super::{LayerStore, Layers, LayersWrite, RecordError};
 use crate::atomic::Replacement;
 use crate::dir::{make_dir, open_at, open_dir, rename_at, sync, text_names, unlink_at};
@@ -48,6 +48,23 @@ impl LayerStore {
     pub fn peek_big_data(&self, id: &LayerId, key: &str) -> Result<Option<File>, RecordError> {
         big_data::open(self.place(), id.as_str(), key)
     }
+
+    /// Opens the tar-split of a layer (gzip) without any lock; `None` if there is none.
+    ///
+    /// As for [`LayerStore::peek_big_data`].
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be opened.
+    pub fn peek_tar_split(&self, id: &LayerId) -> Result<Option<File>, RecordError> {
+        open_tar_split(self.place(), id)
+    }
+}
+
+fn open_tar_split(place: &Place, id: &LayerId) -> Result<Option<File>, RecordError> {
+    let Some(dir) = place.dir() else { return Ok(None) };
+    let name = tar_split_name(id);
+    Ok(open_file(dir, &name).during("open", place.path(&name))?)
 }
 
 impl Layers<'_> {
@@ -66,9 +83,16 @@ impl Layers<'_> {
     ///
     /// If the file cannot be opened.
     pub fn open_tar_split(&self, id: &LayerId) -> Result<Option<File>, RecordError> {
-        let Some(dir) = self.place.dir() else { return Ok(None) };
-        let name = tar_split_name(id);
-        Ok(open_file(dir, &name).during("open", self.place.path(&name))?)
+        open_tar_split(self.place, id)
+    }
+
+    /// The keys of the big data that an id has on disk, whatever its record says.
+    ///
+    /// # Errors
+    ///
+    /// If its directory cannot be read.
+    pub fn keys_on_disk(&self, id: &LayerId) -> Result<Vec<String>, RecordError> {
+        big_data::keys(self.place, id.as_str())
     }
 
     /// Ids that have a tar-split or big data but no record: leftovers.
@@ -134,6 +158,44 @@ impl LayersWrite<'_> {
         self.get(id).ok_or_else(|| self.unknown(id))?;
         let dir = self.place.writable()?;
         self.place.within(adopt(from.as_fd(), name, dir, &tar_split_name(id)))
+    }
+
+    /// Removes the tar-split of a layer; it need not be there.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be removed.
+    pub fn remove_tar_split(&self, id: &LayerId) -> Result<(), RecordError> {
+        let name = tar_split_name(id);
+        let removed = remove_if_there(self.place.writable()?, &name);
+        Ok(removed.during("remove", self.place.path(&name))?)
+    }
+
+    /// Removes the file of a big data item, and leaves its key in the record: the item
+    /// is missing then, to be brought again. It need not be there.
+    ///
+    /// # Errors
+    ///
+    /// If the key cannot be a file name, or the file cannot be removed.
+    pub fn remove_big_data_file(&self, id: &LayerId, key: &str) -> Result<(), RecordError> {
+        let name = big_data::file_name(key)?;
+        let own = self.place.within(open_dir(self.place.writable()?, id.as_str()))?;
+        let Some(dir) = own else { return Ok(()) };
+        let removed = remove_if_there(dir.as_fd(), &name);
+        Ok(removed.during("remove", self.place.path(id.as_str()).join(&name))?)
+    }
+
+    /// Removes a big data item and its key.
+    ///
+    /// # Errors
+    ///
+    /// As for [`LayersWrite::remove_big_data_file`].
+    pub fn remove_big_data(&mut self, id: &LayerId, key: &str) -> Result<(), RecordError> {
+        self.remove_big_data_file(id, key)?;
+        if let Some(record) = self.get_mut(id) {
+            record.big_data_names.retain(|known| known != key);
+        }
+        Ok(())
     }
 
     /// Makes the names of a layer's adopted files durable.
@@ -234,5 +296,12 @@ fn exists(dir: BorrowedFd<'_>, name: &str) -> Result<bool, Errno> {
         Ok(_) => Ok(true),
         Err(Errno::NOENT) => Ok(false),
         Err(errno) => Err(errno),
+    }
+}
+
+fn remove_if_there(dir: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
+    match unlink_at(dir, name) {
+        Err(Errno::NOENT) => Ok(()),
+        removed => removed,
     }
 }

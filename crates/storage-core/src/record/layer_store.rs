@@ -3,9 +3,11 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::Deref;
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 
 use super::file::{check_ids, load, save};
 use super::place::Place;
+use super::rescue::{Rescued, rescue};
 use super::{LayerFile, LayerRecord, RecordError, names};
 use crate::{Durability, LayerId, Lock, Token, remove_stale_temporaries};
 
@@ -79,7 +81,35 @@ impl LayerStore {
         let images = self.image_store.as_ref().map(Place::lock_exclusive).transpose()?;
         let layers = Layers::load(self, Some(lock), images)?;
         let saved = layers.records.clone();
-        Ok(LayersWrite { layers, saved })
+        Ok(LayersWrite { layers, saved, damaged: Vec::new() })
+    }
+
+    /// Like [`LayerStore::write`], for files that are damaged: their records are those
+    /// that can still be read one by one, up to where a file is cut.
+    ///
+    /// A damaged file gets another name first, under which it stays. It keeps its own
+    /// until the records are saved, which replaces it in any case: so it is never taken
+    /// for an empty one in between.
+    ///
+    /// # Errors
+    ///
+    /// If the store was opened read-only, or a file cannot be read at all or linked.
+    pub fn rescue(&self) -> Result<(LayersWrite<'_>, Rescued), RecordError> {
+        let lock = self.place.lock_exclusive()?;
+        let image_store = self.image_store.as_ref();
+        let image_lock = image_store.map(Place::lock_exclusive).transpose()?;
+        let (mut rescued, mut damaged, mut all) = (Rescued::default(), Vec::new(), Vec::new());
+        for file in LayerFile::ALL {
+            let Some(place) = place_of(file, &self.place, image_store) else { continue };
+            let (records, is_damaged) = rescue(place, file.name(), &mut rescued)?;
+            damaged.extend(is_damaged.then_some(file));
+            all.push((file, records));
+        }
+        let records = merged(all);
+        let lock = Some(lock);
+        let layers = Layers { place: &self.place, image_store, records, lock, image_lock };
+        let saved = layers.records.clone();
+        Ok((LayersWrite { layers, saved, damaged }, rescued))
     }
 
     pub(super) fn place(&self) -> &Place {
@@ -118,23 +148,15 @@ impl<'s> Layers<'s> {
     ) -> Result<Self, RecordError> {
         let LayerStore { place, image_store } = store;
         let image_store = image_store.as_ref();
-        let mut records: Vec<LayerRecord> = Vec::new();
-        let mut seen = HashSet::new();
+        let mut all = Vec::new();
         for file in LayerFile::ALL {
             let Some(place) = place_of(file, place, image_store) else { continue };
             let found: Vec<LayerRecord> = load(place, file.name())?;
             // Nobody writes such a file; one of the ids was changed by damage.
             check_ids(place, file.name(), &found)?;
-            for mut record in found {
-                // A layer that changed its file may be in both: the first counts.
-                if seen.insert(record.id.clone()) {
-                    record.file = file;
-                    records.push(record);
-                }
-            }
+            all.push((file, found));
         }
-        names::make_unique(&mut records, |record| &mut record.names);
-        Ok(Self { place, image_store, records, lock, image_lock })
+        Ok(Self { place, image_store, records: merged(all), lock, image_lock })
     }
 
     /// The file that the layers of images are kept in.
@@ -146,6 +168,28 @@ impl<'s> Layers<'s> {
     /// those of containers are not.
     pub fn is_with_images(&self, record: &LayerRecord) -> bool {
         self.image_store.is_none() || record.file == LayerFile::ImageStore
+    }
+
+    /// The file of the records of images' layers.
+    pub fn file(&self) -> PathBuf {
+        self.image_store.unwrap_or(self.place).path(self.file_of_images().name())
+    }
+
+    /// Whether there is a file of records at all. It comes before the first layer,
+    /// so that layers without it have lost it.
+    ///
+    /// # Errors
+    ///
+    /// If that cannot be told.
+    pub fn has_file(&self) -> Result<bool, RecordError> {
+        for file in LayerFile::ALL {
+            if let Some(place) = place_of(file, self.place, self.image_store)
+                && super::file::exists(place, file.name())?
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// All of them, in the order of the files.
@@ -235,6 +279,8 @@ pub struct LayersWrite<'s> {
     pub(super) layers: Layers<'s>,
     /// The records as they are on disk.
     saved: Vec<LayerRecord>,
+    /// Files that are to be written whatever changed.
+    damaged: Vec<LayerFile>,
 }
 
 impl<'s> Deref for LayersWrite<'s> {
@@ -269,7 +315,9 @@ impl LayersWrite<'_> {
         names::make_unique(records, |record| &mut record.names);
         let changed: Vec<_> = LayerFile::ALL
             .into_iter()
-            .filter(|&file| !of(file, records).eq(of(file, &self.saved)))
+            .filter(|&file| {
+                self.damaged.contains(&file) || !of(file, records).eq(of(file, &self.saved))
+            })
             .collect();
         if changed.is_empty() {
             return Ok(());
@@ -287,6 +335,7 @@ impl LayersWrite<'_> {
             save(place, file.name(), of(file, records), durability)?;
         }
         self.saved.clone_from(records);
+        self.damaged.clear();
         Ok(())
     }
 
@@ -304,6 +353,22 @@ impl LayersWrite<'_> {
             Ok(count + place.within(removed)?)
         })
     }
+}
+
+/// The records of both files as those of one store.
+fn merged(all: Vec<(LayerFile, Vec<LayerRecord>)>) -> Vec<LayerRecord> {
+    let (mut records, mut seen) = (Vec::new(), HashSet::new());
+    for (file, found) in all {
+        for mut record in found {
+            // A layer that changed its file may be in both: the first counts.
+            if seen.insert(record.id.clone()) {
+                record.file = file;
+                records.push(record);
+            }
+        }
+    }
+    names::make_unique(&mut records, |record| &mut record.names);
+    records
 }
 
 /// The records that belong into a file.

@@ -19,6 +19,7 @@ mod mount;
 mod mount_store;
 mod names;
 mod place;
+mod rescue;
 mod time;
 
 pub use big_data::big_data_file_name;
@@ -33,6 +34,7 @@ pub use layer::{IdMapping, LayerCompression, LayerFile, LayerRecord};
 pub use layer_store::{LayerStore, Layers, LayersRead, LayersWrite};
 pub use mount::MountRecord;
 pub use mount_store::{MountStore, Mounts, MountsWrite};
+pub use rescue::Rescued;
 pub use time::RecordTime;
 
 #[cfg(test)]

@@ -180,7 +180,7 @@ impl<'a> Hits<'a> {
 }
 
 /// The name there, if it is one below a layer's root.
-fn path_at(place: u64, names: &mut Window<'_>) -> Result<Option<LayerPath>, IndexError> {
+pub(super) fn path_at(place: u64, names: &mut Window<'_>) -> Result<Option<LayerPath>, IndexError> {
     // A name may say the same in more bytes than the path has, but not in many more.
     const LONGEST: usize = 2 * LayerPath::MAX;
     let length = names.get(place, 4)?.first_chunk().expect("four bytes were asked for");

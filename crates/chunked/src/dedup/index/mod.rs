@@ -26,6 +26,7 @@ mod files;
 mod find;
 mod fingerprint;
 mod format;
+mod of_paths;
 mod open;
 mod plain;
 #[cfg(test)]

@@ -111,3 +111,45 @@ fn ids_and_digests_are_checked() {
         }
     }
 }
+
+#[test]
+fn r6_what_stands_before_a_cut_is_rescued_and_the_file_is_kept() {
+    let root = Root::new();
+    let whole = layers_json(&root);
+    let store = LayerStore::open(&root.handle).unwrap();
+    let records = store.read().unwrap().records().to_vec();
+    let first_end = whole.windows(3).position(|window| window == b"},{").unwrap() + 1;
+    for (number, length) in (0..whole.len()).enumerate() {
+        root.put("overlay-layers/layers.json", &whole[..length]);
+        let (mut layers, rescued) = store.rescue().unwrap();
+        let expected = if length < first_end {
+            0
+        } else if length < whole.len() - 1 {
+            1
+        } else {
+            2
+        };
+        assert_eq!(layers.records(), &records[..expected], "cut to {length} bytes");
+        assert_eq!(rescued.records, expected);
+        let kept = format!("overlay-layers/layers.json.damaged-{}", number + 1);
+        assert_eq!(rescued.kept, [std::path::PathBuf::from(&kept)]);
+        assert!(std::fs::read(root.path(&kept)).unwrap() == whole[..length]);
+        // Until it is saved, the file is what it was.
+        assert_eq!(std::fs::read(root.path("overlay-layers/layers.json")).unwrap().len(), length);
+        layers.save().unwrap();
+        drop(layers);
+        assert_eq!(store.read().unwrap().records().len(), expected);
+    }
+}
+
+#[test]
+fn r6_a_sound_file_is_rescued_whole_and_left_alone() {
+    let root = Root::new();
+    layers_json(&root);
+    let store = LayerStore::open(&root.handle).unwrap();
+    let (mut layers, rescued) = store.rescue().unwrap();
+    assert_eq!((layers.records().len(), rescued), (2, crate::Rescued::default()));
+    layers.save().unwrap();
+    let names = std::fs::read_dir(root.path("overlay-layers")).unwrap();
+    assert!(names.flatten().all(|name| !name.file_name().to_string_lossy().contains("damaged")));
+}

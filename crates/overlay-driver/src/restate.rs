@@ -1,0 +1,92 @@
+//! The small files of a layer that is there, written again.
+
+use std::io;
+
+use storage_core::{Durability, FsError, LayerId, replace_file};
+
+use crate::below::Below;
+use crate::dir::Dir;
+use crate::driver::Driver;
+use crate::layout::{
+    self, EMPTY, FILE_MODE, LINK, LOWER, LOWER_LAYERS, MERGED, PRIVATE_MODE, WORK,
+};
+use crate::link::LinkId;
+use crate::lower;
+
+impl Driver {
+    /// Whether a layer has a short link that leads to it.
+    ///
+    /// # Errors
+    ///
+    /// If the layer has no directory, or that cannot be told.
+    pub fn has_link(&self, id: &LayerId) -> Result<bool, FsError> {
+        // A damaged name is no name.
+        let Ok(Some(link)) = lower::read_link_name(&self.home.layer(id)?) else { return Ok(false) };
+        Ok(self.home.links.read_link(link.as_str())? == Some(layout::link_target(id)))
+    }
+
+    /// Writes again what a layer's directory says beside its tree: its short link, and
+    /// the layers below it, which are `parent` and what that says of itself.
+    ///
+    /// Call it under the store's layers lock; a layer comes after its parent. Each
+    /// file is replaced as a whole and durably.
+    ///
+    /// # Errors
+    ///
+    /// If the layer or its parent has no directory, the parent's files are damaged,
+    /// or a file cannot be written.
+    pub fn restate(&self, id: &LayerId, parent: Option<&LayerId>) -> Result<(), FsError> {
+        let dir = self.home.layer(id)?;
+        if !self.has_link(id)? {
+            self.restate_link(id, &dir)?;
+        }
+        let below = match parent {
+            None => Below::Nothing,
+            Some(parent) => {
+                Below::of_parent(&self.home, parent)?
+                    .ok_or_else(|| FsError::new("find the parent", parent.as_str(), missing()))?
+                    .0
+            }
+        };
+        match below {
+            Below::Nothing => {
+                dir.unlink(LOWER)?;
+                dir.unlink(LOWER_LAYERS)?;
+                dir.ensure(EMPTY, PRIVATE_MODE)?;
+            }
+            Below::Layers(lowers) => {
+                dir.remove_dir(EMPTY)?;
+                replace(&dir, LOWER, &lowers.lower())?;
+                replace(&dir, LOWER_LAYERS, &lowers.lower_layers())?;
+            }
+        }
+        dir.ensure(WORK, PRIVATE_MODE)?;
+        dir.ensure(MERGED, PRIVATE_MODE)?;
+        dir.sync()
+    }
+
+    /// The link that leads there already, or else a new one.
+    fn restate_link(&self, id: &LayerId, dir: &Dir) -> Result<(), FsError> {
+        let links = &self.home.links;
+        for name in links.names()? {
+            if let Ok(link) = name.parse::<LinkId>()
+                && links.read_link(&name)? == Some(layout::link_target(id))
+            {
+                return replace(dir, LINK, link.as_str());
+            }
+        }
+        let link = LinkId::random()?;
+        links.symlink(&layout::link_target(id), link.as_str())?;
+        replace(dir, LINK, link.as_str())?;
+        links.sync()
+    }
+}
+
+fn replace(dir: &Dir, name: &str, content: &str) -> Result<(), FsError> {
+    let replaced = replace_file(dir, name, content.as_bytes(), FILE_MODE, Durability::Durable);
+    replaced.map_err(|error| dir.below(error))
+}
+
+fn missing() -> io::Error {
+    io::ErrorKind::NotFound.into()
+}

@@ -1,0 +1,153 @@
+//! The content of a layer's files: against the checksums of its tar-split, and all
+//! of it against the digest of its tar.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::fd::BorrowedFd;
+
+use chunked::Toc;
+use storage_core::{DiffId, Digest, Entry, Hasher, LayerPath, LayerRecord};
+use tarball::{Crc64, SplitPart};
+use tree::{Aspect, TreeReader};
+
+use super::layer::LayerLook;
+use super::look::LayerData;
+use super::problem::TAR_SPLIT;
+use super::{CheckError, CheckLevel, Problem};
+
+/// What is read at once.
+const BUFFER: usize = 256 << 10;
+
+/// Adds to `look` the files whose content differs, as far as the level asks for it.
+pub(super) fn look_at_content(
+    record: &LayerRecord,
+    diff: BorrowedFd<'_>,
+    data: &LayerData<'_>,
+    level: CheckLevel,
+    look: &mut LayerLook,
+) -> Result<(), CheckError> {
+    let hash = match level {
+        CheckLevel::Content => Some(Hasher::new()),
+        CheckLevel::Sample { .. } => None,
+        CheckLevel::Records | CheckLevel::Attributes => return Ok(()),
+    };
+    let Some(parts) = data.tar_split()? else { return Ok(()) };
+    let tree = TreeReader::new(diff);
+    let mut reader = ContentReader { tree, level, tar: hash, buffer: vec![0; BUFFER] };
+    for part in parts {
+        match part {
+            Ok(SplitPart::Raw(bytes)) => reader.raw(&bytes),
+            Ok(SplitPart::File { entry, crc64 }) => reader.file(&entry, crc64, look),
+            Ok(_) => {}
+            Err(_) => {
+                look.damaged(TAR_SPLIT);
+                return Ok(());
+            }
+        }
+    }
+    if let (Some(hash), Some(expected)) = (reader.tar, record.diff_digest) {
+        let actual = DiffId::from(hash.finish());
+        if actual != expected {
+            let layer = record.id.clone();
+            look.problems.push(Problem::Changed { layer, expected, actual });
+        }
+    }
+    Ok(())
+}
+
+struct ContentReader<'d> {
+    tree: TreeReader<'d>,
+    level: CheckLevel,
+    /// Of the tar, unless not all of it can be had.
+    tar: Option<Hasher>,
+    buffer: Vec<u8>,
+}
+
+impl ContentReader<'_> {
+    fn raw(&mut self, bytes: &[u8]) {
+        if let Some(tar) = &mut self.tar {
+            tar.update(bytes);
+        }
+    }
+
+    fn file(&mut self, entry: &Entry, crc64: u64, look: &mut LayerLook) {
+        if entry.size == 0 || !chosen(self.level, &entry.name) {
+            return;
+        }
+        // What a whiteout's file holds is kept nowhere.
+        let path = LayerPath::parse(&entry.name).ok().filter(|_| tree::has_content(entry));
+        let Some(path) = path else { return self.tar = None };
+        if !self.read(&path, entry.size).is_ok_and(|actual| actual == Some(crc64)) {
+            self.tar = None;
+            look.blame(&path);
+        }
+    }
+
+    /// The checksum of a file of just this length; `None` for another length.
+    fn read(&mut self, path: &LayerPath, size: u64) -> io::Result<Option<u64>> {
+        let file = self.tree.open(path).map_err(io::Error::other)?;
+        let mut crc = Crc64::new();
+        let tar = &mut self.tar;
+        let length = each_piece(file, &mut self.buffer, size, |bytes| {
+            crc.update(bytes);
+            if let Some(tar) = tar {
+                tar.update(bytes);
+            }
+        })?;
+        Ok((length == size).then(|| crc.value()))
+    }
+}
+
+/// Names the files that differ from the TOC, where only the tar's digest told that
+/// something does: a change that leaves a checksum as it was is no accident.
+pub(super) fn name_changed(look: &mut LayerLook, diff: BorrowedFd<'_>, toc: &Toc) {
+    let changed = |problem: &Problem| matches!(problem, Problem::Changed { .. });
+    if !look.problems.iter().any(changed) {
+        return;
+    }
+    let mut tree = TreeReader::new(diff);
+    let mut buffer = vec![0; BUFFER];
+    let mut found = false;
+    for file in toc.files() {
+        let mut hash = Hasher::new();
+        let read = tree.open(&file.path()).map_err(io::Error::other).and_then(|opened| {
+            each_piece(opened, &mut buffer, file.size(), |bytes| hash.update(bytes))
+        });
+        if read.is_err() || hash.finish() != *file.digest().digest() {
+            look.add(file.path(), Aspect::Content);
+            found = true;
+        }
+    }
+    if found {
+        look.problems.retain(|problem| !changed(problem));
+    }
+}
+
+/// Hands out what a file holds, up to just beyond `size`; tells how much that was.
+pub(crate) fn each_piece(
+    mut file: File,
+    buffer: &mut [u8],
+    size: u64,
+    mut take: impl FnMut(&[u8]),
+) -> io::Result<u64> {
+    let mut length = 0;
+    loop {
+        let count = match file.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            read => read?,
+        };
+        length += count as u64;
+        if count == 0 || length > size {
+            return Ok(length);
+        }
+        take(&buffer[..count]);
+    }
+}
+
+/// Whether the level asks for the content of the file of that name.
+fn chosen(level: CheckLevel, name: &[u8]) -> bool {
+    let CheckLevel::Sample { percent, seed } = level else { return true };
+    let digest = Digest::of(&[&seed.to_le_bytes(), name].concat());
+    let (number, _) = digest.as_bytes().split_first_chunk().expect("a digest has 32 bytes");
+    u64::from_le_bytes(*number) % 100 < u64::from(percent)
+}

@@ -1,0 +1,146 @@
+//! The files of one layer against what its tar-split says.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd as _, BorrowedFd};
+
+use storage_core::{LayerId, LayerPath, LayerRecord};
+use tree::{Aspect, Difference, Model};
+
+use super::content::{look_at_content, name_changed};
+use super::look::{LayerData, maker_of, model_of};
+use super::problem::TAR_SPLIT;
+use super::{CheckError, CheckLevel, Problem};
+use crate::Store;
+use crate::pull::{INDEX_KEY, TOC_KEY};
+
+/// What was found in a layer.
+#[derive(Debug)]
+pub(crate) struct LayerLook {
+    pub(crate) layer: LayerId,
+    /// What should be in it; `None` if nothing tells.
+    pub(crate) model: Option<Model>,
+    /// In what its files differ from that, by path.
+    pub(crate) differences: BTreeMap<LayerPath, Vec<Aspect>>,
+    /// What else is wrong.
+    pub(crate) problems: Vec<Problem>,
+}
+
+impl LayerLook {
+    fn new(layer: &LayerId) -> Self {
+        let (differences, problems) = (BTreeMap::new(), Vec::new());
+        Self { layer: layer.clone(), model: None, differences, problems }
+    }
+
+    /// Notes in what the tree differs from what it should be.
+    fn compare(&mut self, record: &LayerRecord, model: Model, diff: BorrowedFd<'_>) {
+        match model.compare(diff, maker_of(record)) {
+            Ok(found) => self.differences = by_path(found, record),
+            Err(error) => {
+                let (layer, reason) = (self.layer.clone(), crate::pull::error_chain(&error));
+                self.problems.push(Problem::Unreadable { layer, reason });
+            }
+        }
+        self.model = Some(model);
+    }
+
+    /// Notes that the content of a file differs, unless it is said already that it
+    /// is not there, or has another length.
+    pub(super) fn blame(&mut self, path: &LayerPath) {
+        let Some(model) = &self.model else { return };
+        let path = model.resolve(path);
+        // One file is blamed once, by the name at which its attributes were compared.
+        let names = model.names_of(&path);
+        let said = |name: &&LayerPath| {
+            self.differences.get(name).is_some_and(|aspects| {
+                let content = [Aspect::Missing, Aspect::Kind, Aspect::HardLink, Aspect::Size];
+                aspects.iter().any(|aspect| content.contains(aspect))
+            })
+        };
+        let there = names.iter().find(|name| !said(name)).cloned();
+        match there {
+            Some(name) if !names.iter().any(|name| self.has(name, Aspect::Size)) => {
+                self.add(name, Aspect::Content);
+            }
+            _ => {}
+        }
+    }
+
+    fn has(&self, path: &LayerPath, aspect: Aspect) -> bool {
+        self.differences.get(path).is_some_and(|aspects| aspects.contains(&aspect))
+    }
+
+    pub(super) fn add(&mut self, path: LayerPath, aspect: Aspect) {
+        let aspects = self.differences.entry(path).or_default();
+        if !aspects.contains(&aspect) {
+            aspects.push(aspect);
+            aspects.sort_unstable();
+        }
+    }
+
+    pub(super) fn has_found(&self) -> bool {
+        !(self.differences.is_empty() && self.problems.is_empty())
+    }
+
+    pub(super) fn into_problems(self) -> impl Iterator<Item = Problem> {
+        let layer = self.layer;
+        let files = self.differences.into_iter();
+        let files =
+            files.map(move |(path, differs)| Problem::File { layer: layer.clone(), path, differs });
+        self.problems.into_iter().chain(files)
+    }
+
+    pub(super) fn damaged(&mut self, key: &str) {
+        let (id, key) = (self.layer.to_string(), key.into());
+        self.problems.push(Problem::DamagedBigData { id, key });
+    }
+}
+
+impl Store {
+    /// Looks into a layer; `None` if there is nothing to look into, or it was removed
+    /// meanwhile.
+    pub(crate) fn look_at_layer(
+        &self,
+        record: &LayerRecord,
+        level: CheckLevel,
+    ) -> Result<Option<LayerLook>, CheckError> {
+        let Ok(diff) = self.driver.diff(&record.id) else { return Ok(None) };
+        if record.is_incomplete() {
+            return Ok(None);
+        }
+        let mut look = LayerLook::new(&record.id);
+        let data = LayerData::new(self, &record.id);
+        let toc = data.toc()?;
+        if matches!(toc, Some(Err(_))) {
+            look.damaged(TOC_KEY);
+        }
+        if matches!(data.index()?, Some(Err(_))) {
+            look.damaged(INDEX_KEY);
+        }
+        match data.tar_split()?.map(|parts| model_of(parts, self.privileges)) {
+            None => {}
+            Some(Err(reason)) => {
+                tracing::info!(layer = %record.id, reason, "its tar-split cannot be read");
+                look.damaged(TAR_SPLIT);
+            }
+            Some(Ok(model)) => {
+                look.compare(record, model, diff.as_fd());
+                look_at_content(record, diff.as_fd(), &data, level, &mut look)?;
+                if let (CheckLevel::Content, Some(Ok(toc))) = (level, &toc) {
+                    name_changed(&mut look, diff.as_fd(), toc);
+                }
+            }
+        }
+        if look.has_found() && self.layers.read()?.get(&record.id).is_none() {
+            return Ok(None);
+        }
+        Ok(Some(look))
+    }
+}
+
+/// The differences, but for owners that a map of ids changed.
+fn by_path(found: Vec<Difference>, record: &LayerRecord) -> BTreeMap<LayerPath, Vec<Aspect>> {
+    let mapped = !(record.uid_map.is_empty() && record.gid_map.is_empty());
+    let keep = |aspect: &Aspect| !(mapped && *aspect == Aspect::Owner);
+    let kept = |found: Difference| (found.path, found.aspects.into_iter().filter(keep).collect());
+    found.into_iter().map(kept).filter(|(_, aspects): &(_, Vec<_>)| !aspects.is_empty()).collect()
+}

@@ -1,0 +1,76 @@
+//! What is kept beside a layer and tells what should be in it.
+
+use std::fs::File;
+use std::io::BufReader;
+
+use chunked::{Index, IndexError, Toc};
+use flate2::bufread::GzDecoder;
+use storage_core::{LayerId, LayerRecord, RecordError};
+use tarball::{Limits, SplitLimits, SplitPart, TarSplitEntries};
+use tree::{Maker, Model, Privileges};
+
+use crate::Store;
+use crate::pull::{INDEX_KEY, TOC_KEY, error_chain, pull_of};
+
+/// A tar-split that is being read.
+pub(crate) type Parts = TarSplitEntries<BufReader<GzDecoder<BufReader<File>>>>;
+
+/// Opens what is kept beside one layer, without a lock.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LayerData<'a> {
+    store: &'a Store,
+    id: &'a LayerId,
+}
+
+impl<'a> LayerData<'a> {
+    pub(crate) fn new(store: &'a Store, id: &'a LayerId) -> Self {
+        Self { store, id }
+    }
+
+    /// The tar-split, from its beginning; `None` if there is none.
+    pub(crate) fn tar_split(&self) -> Result<Option<Parts>, RecordError> {
+        let Some(file) = self.store.layers.peek_tar_split(self.id)? else { return Ok(None) };
+        let lines = BufReader::new(GzDecoder::new(BufReader::new(file)));
+        Ok(Some(TarSplitEntries::new(lines, SplitLimits::default(), Limits::default())))
+    }
+
+    /// The TOC, if there is one that can be read; or why not.
+    pub(crate) fn toc(&self) -> Result<Option<Result<Toc, String>>, RecordError> {
+        let Some(file) = self.store.layers.peek_big_data(self.id, TOC_KEY)? else {
+            return Ok(None);
+        };
+        let toc = Toc::read(BufReader::new(file), &chunked::Limits::default());
+        Ok(Some(toc.map_err(|error| error_chain(&error))))
+    }
+
+    /// The index, likewise. One of a version that is not ours is as good as none.
+    pub(crate) fn index(&self) -> Result<Option<Result<Index, String>>, RecordError> {
+        let file = self.store.layers.peek_big_data(self.id, INDEX_KEY)?;
+        Ok(match file.map(Index::open) {
+            None | Some(Err(IndexError::Version(_) | IndexError::Algorithm)) => None,
+            Some(index) => Some(index.map_err(|error| error_chain(&error))),
+        })
+    }
+}
+
+/// The tree that a tar-split describes; or what is wrong with the tar-split.
+pub(crate) fn model_of(parts: Parts, privileges: Privileges) -> Result<Model, String> {
+    let mut model = Model::new(privileges);
+    let mut number = 0;
+    for part in parts {
+        if let SplitPart::File { entry, .. } = part.map_err(|error| error_chain(&error))? {
+            model.add(&entry, number).map_err(|error| error_chain(&error))?;
+            number += 1;
+        }
+    }
+    Ok(model)
+}
+
+/// Who made the layer's tree, as its record tells.
+pub(crate) fn maker_of(record: &LayerRecord) -> Maker {
+    match (pull_of(&record.metadata), &record.toc_digest) {
+        (Some(_), _) => Maker::Writer,
+        (None, None) => Maker::Other,
+        (None, Some(_)) => Maker::OtherByToc,
+    }
+}

@@ -1,0 +1,200 @@
+//! Records against directories, and the documents of images.
+
+use storage_core::{Digest, ImageRecord, Images, LayerId, LayerRecord, Layers, RecordError};
+
+use super::harm::label;
+use super::problem::TAR_SPLIT;
+use super::{CheckError, Problem};
+use crate::Store;
+use crate::documents::Documents;
+use crate::listing::chain;
+use crate::pull::has_repeated_names;
+
+/// What was found, and the records that it was found in.
+pub(super) type Checked = (Vec<Problem>, Vec<LayerRecord>, Vec<ImageRecord>);
+
+impl Store {
+    /// Record files that cannot be what a tool wrote.
+    pub(crate) fn damaged_records(&self) -> Result<Vec<Problem>, CheckError> {
+        let mut damaged = Vec::new();
+        let layers = self.layers.read();
+        if let Ok(layers) = &layers
+            && self.lacks_records(layers)?
+        {
+            let reason = "it is missing, though there are layers".into();
+            damaged.push(Problem::DamagedRecords { file: layers.file(), reason });
+        }
+        note(layers.map(drop), &mut damaged)?;
+        note(self.images.read().map(drop), &mut damaged)?;
+        note(self.containers.read().map(drop), &mut damaged)?;
+        Ok(damaged)
+    }
+
+    /// Whether there is no file of layer records, and yet there are layers: the file
+    /// always comes before the first of them.
+    pub(crate) fn lacks_records(&self, layers: &Layers<'_>) -> Result<bool, RecordError> {
+        Ok(!layers.has_file()? && layers.records().is_empty() && !self.orphans(layers)?.is_empty())
+    }
+
+    pub(super) fn check_records(&self) -> Result<Checked, CheckError> {
+        let mut problems = Vec::new();
+        let layers = self.layers.read()?;
+        let images = self.images.read()?;
+        let elsewhere = self.elsewhere(layers.records(), &[]).layers;
+        let all = [layers.records(), &elsewhere].concat();
+        for record in layers.records() {
+            problems.extend(self.check_layer_record(record, &layers, &all)?);
+        }
+        let orphans = self.orphans(&layers)?.into_iter();
+        problems.extend(orphans.map(|id| Problem::Orphan { id: id.to_string() }));
+        check_images(&all, &images, &mut problems)?;
+        check_fields(&layers, &images, &mut problems)?;
+        Ok((problems, layers.records().to_vec(), images.records().to_vec()))
+    }
+
+    /// What is wrong with a layer as far as can be told without looking into it; `all`
+    /// are the records of layers that it may stand on, those of additional stores included.
+    pub(crate) fn check_layer_record(
+        &self,
+        record: &LayerRecord,
+        layers: &Layers<'_>,
+        all: &[LayerRecord],
+    ) -> Result<Vec<Problem>, CheckError> {
+        let layer = record.id.clone();
+        if record.is_incomplete() {
+            return Ok(vec![Problem::Incomplete { layer }]);
+        }
+        if let Err(error) = self.driver.diff(&layer) {
+            let reason = error.source.to_string();
+            return Ok(vec![Problem::MissingTree { layer, reason }]);
+        }
+        let mut problems: Vec<_> = self.check_parents(record, all).into_iter().collect();
+        let missing =
+            |key: &str| Problem::MissingBigData { id: layer.to_string(), key: key.into() };
+        for key in &record.big_data_names {
+            if layers.open_big_data(&layer, key)?.is_none() {
+                problems.push(missing(key));
+            }
+        }
+        let has_tar_split = record.diff_digest.is_some() && !has_repeated_names(record);
+        if has_tar_split && layers.open_tar_split(&layer)?.is_none() {
+            problems.push(missing(TAR_SPLIT));
+        }
+        Ok(problems)
+    }
+
+    /// Compares the chain of records with the chain of directories.
+    pub(crate) fn check_parents(
+        &self,
+        record: &LayerRecord,
+        all: &[LayerRecord],
+    ) -> Option<Problem> {
+        let layer = record.id.clone();
+        let known = |id: &LayerId| all.iter().any(|layer| layer.id == *id);
+        if let Some(parent) = record.parent.clone().filter(|parent| !known(parent)) {
+            return Some(Problem::MissingParent { layer, parent });
+        }
+        let mut expected: Vec<&LayerId> =
+            chain(Some(&layer), all).into_iter().map(|l| &l.id).rev().collect();
+        expected.remove(0);
+        let linked = self.driver.has_link(&layer).unwrap_or(false);
+        match self.driver.lowers(&layer) {
+            Ok(found) if found.iter().eq(expected) && linked => None,
+            Ok(_) if !linked => {
+                let found = "its short link leads elsewhere".into();
+                Some(Problem::WrongLowers { layer, found })
+            }
+            Ok(found) => Some(Problem::WrongLowers { layer, found: join(&found) }),
+            Err(error) => Some(Problem::WrongLowers { layer, found: error.to_string() }),
+        }
+    }
+}
+
+/// Notes a record file that is damaged; other failures stay errors.
+fn note(read: Result<(), RecordError>, damaged: &mut Vec<Problem>) -> Result<(), RecordError> {
+    match read {
+        Err(error) => {
+            let reason = match (&error, std::error::Error::source(&error)) {
+                (RecordError::Damaged { .. }, Some(source)) => source.to_string(),
+                (RecordError::Empty { .. }, _) => "it is empty".into(),
+                _ => crate::pull::error_chain(&error),
+            };
+            let file = error.damaged_file().map(Into::into).ok_or(error)?;
+            damaged.push(Problem::DamagedRecords { file, reason });
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+fn check_images(
+    layers: &[LayerRecord],
+    images: &Images<'_>,
+    problems: &mut Vec<Problem>,
+) -> Result<(), CheckError> {
+    for record in images.records() {
+        let known = |id: &LayerId| layers.iter().any(|layer| layer.id == *id);
+        if let Some(layer) = record.layer.clone().filter(|layer| !known(layer)) {
+            problems.push(Problem::MissingLayer { image: label(record), layer });
+        }
+        for key in &record.big_data_names {
+            problems.extend(check_document(record, key, images)?);
+        }
+    }
+    let orphans = images.orphans()?.into_iter();
+    problems.extend(orphans.map(|id| Problem::Orphan { id: id.to_string() }));
+    Ok(())
+}
+
+/// Compares records with what the configs of images say of the same layers, and with
+/// the files that should be named in them.
+fn check_fields(
+    layers: &Layers<'_>,
+    images: &Images<'_>,
+    problems: &mut Vec<Problem>,
+) -> Result<(), CheckError> {
+    let documents = Documents::of_recorded(images)?;
+    let mut wrong = |id: &str, field: &'static str, is_wrong: bool| {
+        let problem = || Problem::WrongRecord { id: id.into(), field };
+        problems.extend(is_wrong.then(problem));
+    };
+    for record in layers.records().iter().filter(|record| !record.is_incomplete()) {
+        if let Some(document) = documents.layers.get(&record.id) {
+            let id = record.id.as_str();
+            wrong(id, "diff-digest", record.diff_digest != Some(document.diff_id));
+            wrong(id, "parent", record.parent != document.parent);
+        }
+        let unnamed =
+            record.big_data_names.is_empty() && !layers.keys_on_disk(&record.id)?.is_empty();
+        wrong(record.id.as_str(), "big-data-names", unnamed);
+    }
+    for record in images.records() {
+        let Some(document) = documents.images.get(&record.id) else { continue };
+        let id = record.id.as_str();
+        wrong(id, "layer", record.layer.is_none() && document.top.is_some());
+        wrong(id, "big-data-names", record.big_data_names.is_empty() && !document.keys.is_empty());
+    }
+    Ok(())
+}
+
+/// Compares one document of an image with its record.
+fn check_document(
+    record: &ImageRecord,
+    key: &str,
+    images: &Images<'_>,
+) -> Result<Option<Problem>, CheckError> {
+    let (id, key) = (record.id.to_string(), key.to_owned());
+    let Some(content) = images.read_big_data(&record.id, &key)? else {
+        return Ok(Some(Problem::MissingBigData { id, key }));
+    };
+    let size = record.big_data_sizes.get(&key).copied();
+    let right_size = size.is_none_or(|size| u64::try_from(size) == Ok(content.len() as u64));
+    let digest = record.big_data_digests.get(&key).map(ToString::to_string);
+    let right_digest = digest.is_none_or(|digest| digest == Digest::of(&content).to_string());
+    let good = right_size && right_digest;
+    Ok((!good).then_some(Problem::DamagedBigData { id, key }))
+}
+
+fn join(ids: &[LayerId]) -> String {
+    ids.iter().map(LayerId::as_str).collect::<Vec<_>>().join(":")
+}

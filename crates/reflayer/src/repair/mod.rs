@@ -1,0 +1,117 @@
+//! Mending what a check finds, with as few bytes as that takes.
+
+mod blob;
+mod content;
+mod error;
+mod index;
+mod layer;
+mod origin;
+mod place;
+mod plan;
+mod records;
+mod report;
+mod stage;
+mod structure;
+
+use transport::{ImageSource, Platform, Reference};
+
+use crate::check::{CheckError, CheckLevel, Finding, Problem};
+use crate::{GarbageOptions, Store};
+use error::MendError;
+use origin::Origins;
+use report::Notes;
+
+pub use report::{Mended, RepairReport};
+
+/// What opens the places that images come from.
+pub type Opener<'a> = dyn Fn(&Reference) -> Result<Box<dyn ImageSource>, Box<dyn std::error::Error + Send + Sync>>
+    + 'a;
+
+/// How a store is repaired.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct RepairOptions {
+    /// How closely to look before, and afterwards at what was touched.
+    pub level: CheckLevel,
+    /// Where images come from, before the registries that their names tell of. What is
+    /// there is used only for images with the same id.
+    pub from: Vec<Reference>,
+    /// What to choose from an index of `from`.
+    pub platform: Platform,
+}
+
+impl Default for RepairOptions {
+    fn default() -> Self {
+        let level = CheckLevel::Content;
+        Self { level, from: Vec::new(), platform: Platform::of_machine() }
+    }
+}
+
+impl Store {
+    /// Checks the store, and mends what it can of what is found.
+    ///
+    /// Damaged files are made beside their layer, from a file of any layer that has the
+    /// same digest, else from the layer's blob: its very ranges where the layer has a
+    /// TOC, else the whole blob, of which only these files are kept. They are on disk
+    /// before they are renamed into their places. Wrong attributes are set on
+    /// descriptors. What is sound is not touched. Layers that lack their tree or what is
+    /// kept beside it, and documents of images, are pulled again, which takes files
+    /// from the old tree where it can. Leftovers are removed as by
+    /// [`Store::collect_garbage`].
+    ///
+    /// Records of layers and images that are damaged are rebuilt before all else, from
+    /// what can be read of them and from what is on disk; the damaged file stays beside
+    /// the new one. The names of images are then lost, if their records are.
+    ///
+    /// A layer that is mounted, or below one that is, is left alone and reported: an
+    /// overlay must not change under a mount.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be looked at. What could not be mended is in the report,
+    /// with the reason.
+    pub fn repair(
+        &self,
+        options: &RepairOptions,
+        open: &Opener<'_>,
+    ) -> Result<RepairReport, CheckError> {
+        let mut notes = Notes::default();
+        let mut origins = Origins::new(options, open);
+        let mut mended = self.damaged_records()?;
+        self.mend_records(&mended, &mut notes);
+        mended.extend(self.adopt_lost_layers(&mut notes)?);
+        let survey = self.survey(options.level, |_| true)?;
+        if !self.damaged_records()?.is_empty() {
+            // Nothing can be told, and so nothing be done, without these.
+            let left = survey.into_findings();
+            return Ok(notes.report(findings(mended), left));
+        }
+        self.mend_fields(&survey.problems, &mut notes);
+        let mounted = self.mounted_with_lowers(&*self.layers.read()?)?;
+        let new = self.mend_structure(&survey, &mounted, &mut origins, &mut notes);
+        for look in &survey.looks {
+            if mounted.contains(&look.layer) {
+                notes.layer(&look.layer, MendError::Mounted.to_string());
+            } else if let Some(record) = survey.layers.iter().find(|r| r.id == look.layer)
+                && !new.contains(&look.layer)
+            {
+                self.mend_layer(record, look, &survey.images, &mut origins, &mut notes);
+            }
+        }
+        self.mend_indexes(&survey, &mounted, &mut notes);
+        if !survey.problems.is_empty()
+            && let Err(error) = self.collect_garbage(GarbageOptions::default())
+        {
+            tracing::warn!(error = crate::pull::error_chain(&error), "leftovers stay");
+        }
+        let touched = survey.damaged_layers();
+        let left = self.survey(options.level, |layer| touched.contains(layer))?.into_findings();
+        let found = findings(mended).into_iter().chain(survey.into_findings());
+        Ok(notes.report(found.collect(), left))
+    }
+}
+
+fn findings(problems: Vec<Problem>) -> Vec<Finding> {
+    let finding = |problem| Finding { problem, images: Vec::new() };
+    problems.into_iter().map(finding).collect()
+}

@@ -1,0 +1,104 @@
+//! The renames that bring what was made into a layer.
+
+use std::collections::BTreeMap;
+use std::os::fd::AsFd as _;
+
+use overlay_driver::StagedLayer;
+use rustix::fs::syncfs;
+use storage_core::{FsResultExt as _, LayerId, LayerPath, LayerRecord, Time};
+use tree::{Mender, Model, TreeError};
+
+use super::error::MendError;
+use super::plan::{Plan, Step};
+use super::stage::Stage;
+use crate::Store;
+
+impl Store {
+    /// Carries a plan out, but for what was not made, under the lock of the layers: so
+    /// nothing of the layer is removed or mounted meanwhile by who takes it, too.
+    pub(super) fn put_in_place(
+        &self,
+        layer: &LayerId,
+        plan: &Plan,
+        model: &Model,
+        stage: &Stage<'_>,
+        staged: &StagedLayer,
+    ) -> Result<(), MendError> {
+        let diff = {
+            let layers = self.layers.write()?;
+            if layers.get(layer).is_none_or(LayerRecord::is_incomplete) {
+                return Err(MendError::Gone);
+            }
+            if self.mounted_with_lowers(&layers)?.contains(layer) {
+                return Err(MendError::Mounted);
+            }
+            let diff = self.driver.diff(layer)?;
+            let mut mender = Mender::new(diff.as_fd(), staged.dirs().scratch, self.privileges);
+            let mut times = Times::default();
+            let steps = plan.steps.iter().chain(&plan.links);
+            for step in steps {
+                times.keep(&mut mender, step.path());
+                carry_out(&mut mender, step, stage, staged)?;
+            }
+            times.give_back(&mut mender)?;
+            // The deepest first: a mode may shut us out of what is below.
+            for path in plan.settle.iter().rev() {
+                if let Some(node) = model.get(path) {
+                    mender.settle(path, node)?;
+                }
+            }
+            diff
+        };
+        Ok(syncfs(diff.as_fd()).during("flush the filesystem of", "the layer")?)
+    }
+}
+
+fn carry_out(
+    mender: &mut Mender<'_>,
+    step: &Step,
+    stage: &Stage<'_>,
+    staged: &StagedLayer,
+) -> Result<(), MendError> {
+    match step {
+        Step::TakeAway(path) => mender.take_away(path)?,
+        Step::Directory(path) => mender.put_directory(path)?,
+        Step::Put(path, number) if stage.has(*number) => {
+            mender.put(path, staged.dirs().dest, &Stage::name(*number))?;
+        }
+        // It could not be had; that is said elsewhere.
+        Step::Put(..) => {}
+        Step::Link(path, existing) => match mender.put_link(path, existing) {
+            Err(TreeError::Fs(error)) if error.kind() == std::io::ErrorKind::NotFound => {}
+            linked => linked?,
+        },
+    }
+    Ok(())
+}
+
+/// The times of directories before names in them changed.
+#[derive(Debug, Default)]
+struct Times(BTreeMap<LayerPath, Time>);
+
+impl Times {
+    fn keep(&mut self, mender: &mut Mender<'_>, path: &LayerPath) {
+        let Some((parent, _)) = path.split_last() else { return };
+        // A directory that is not there yet gets its time when it is settled.
+        if !self.0.contains_key(&parent)
+            && let Ok(time) = mender.time_of(&parent)
+        {
+            self.0.insert(parent, time);
+        }
+    }
+
+    fn give_back(self, mender: &mut Mender<'_>) -> Result<(), MendError> {
+        for (path, time) in self.0 {
+            match mender.set_time(&path, time) {
+                // It was taken away since.
+                Err(TreeError::Fs(error)) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(TreeError::Parent { .. }) => {}
+                set => set?,
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,123 @@
+//! Records of layers and images, made again from what is on disk.
+
+mod fields;
+mod images;
+mod layers;
+
+use std::collections::BTreeSet;
+
+use storage_core::{LayerId, Rescued};
+
+use super::error::MendError;
+use super::report::Notes;
+use crate::Store;
+use crate::check::{CheckError, CheckLevel, Problem};
+use crate::documents::Documents;
+
+impl Store {
+    /// Rebuilds the files of records that are damaged, and says of each what is lost.
+    ///
+    /// Records that can still be read are taken as they are, if what they speak of is
+    /// there. The others come from the directories of the layers, what is kept beside
+    /// them, and the documents of the images, which name the layers and their digests.
+    /// Names of images are nowhere else, and the records of containers are not ours.
+    pub(super) fn mend_records(&self, damaged: &[Problem], notes: &mut Notes) {
+        let files = damaged.iter().filter_map(|problem| match problem {
+            Problem::DamagedRecords { file, .. } => Some(file.display().to_string()),
+            _ => None,
+        });
+        let (containers, others): (Vec<_>, Vec<_>) =
+            files.partition(|file| file.starts_with("overlay-containers"));
+        for file in containers {
+            notes.id(&file, "only the tool that made the containers can restore it; left alone");
+        }
+        if others.is_empty() {
+            return;
+        }
+        match self.rebuild_records() {
+            Ok(said) => {
+                for file in others {
+                    let said = if file.starts_with("overlay-layers") { &said.0 } else { &said.1 };
+                    notes.how(&file, said.clone());
+                }
+            }
+            Err(error) => {
+                let reason = crate::pull::error_chain(&error);
+                for file in &others {
+                    notes.id(file, reason.clone());
+                }
+            }
+        }
+    }
+
+    /// Gives layers that an image needs, and that have a tree and no record, their
+    /// records back: one bit in an id loses one.
+    pub(super) fn adopt_lost_layers(&self, notes: &mut Notes) -> Result<Vec<Problem>, CheckError> {
+        let problems = self.survey(CheckLevel::Records, |_| false)?.problems;
+        let orphans: BTreeSet<String> = problems
+            .iter()
+            .filter_map(|problem| match problem {
+                Problem::Orphan { id } => Some(id.clone()),
+                _ => None,
+            })
+            .collect();
+        if orphans.is_empty() {
+            return Ok(Vec::new());
+        }
+        let adopted = match self.adopt(&orphans) {
+            Ok(adopted) => adopted,
+            Err(error) => {
+                tracing::warn!(error = crate::pull::error_chain(&error), "lost layers stay lost");
+                return Ok(Vec::new());
+            }
+        };
+        for id in &adopted {
+            notes.how(
+                id.as_str(),
+                "an image needs it: its record is made again from what is on disk",
+            );
+        }
+        Ok(adopted.iter().map(|id| Problem::Orphan { id: id.to_string() }).collect())
+    }
+
+    fn adopt(&self, orphans: &BTreeSet<String>) -> Result<Vec<LayerId>, MendError> {
+        let mut layers = self.layers.write()?;
+        let documents = Documents::of_recorded(&*self.images.write()?)?;
+        let needed =
+            |id: &LayerId| orphans.contains(id.as_str()) && documents.layers.contains_key(id);
+        let adopted = self.rebuild_layers(&mut layers, &documents, needed)?;
+        layers.save()?;
+        Ok(adopted)
+    }
+
+    /// What is to be said of the layers, and of the images.
+    fn rebuild_records(&self) -> Result<(String, String), MendError> {
+        let (mut layers, rescued_layers) = self.layers.rescue()?;
+        let (mut images, rescued_images) = self.images.rescue()?;
+        let documents = Documents::of_all(&images)?;
+        // A file that is sound is left as it is.
+        let lost_layers = !rescued_layers.kept.is_empty() || self.lacks_records(&layers)?;
+        let mut new_layers = Vec::new();
+        if lost_layers {
+            let there: BTreeSet<LayerId> = self.driver.layer_dirs()?.into_iter().collect();
+            layers.records_mut().retain(|record| there.contains(&record.id));
+            new_layers = self.rebuild_layers(&mut layers, &documents, |_| true)?;
+        }
+        let lost_images = !rescued_images.kept.is_empty();
+        let new_images =
+            if lost_images { Self::rebuild_images(&mut images, &documents)? } else { 0 };
+        layers.save()?;
+        images.save()?;
+        let of_layers = said(&rescued_layers, new_layers.len(), "names, labels and free texts");
+        let of_images = said(&rescued_images, new_images, "names: pull them again to name them");
+        Ok((of_layers, of_images))
+    }
+}
+
+fn said(rescued: &Rescued, new: usize, lost: &str) -> String {
+    let read = rescued.records;
+    let rebuilt = format!("{read} records as they were, {new} from what is on disk");
+    let lost = (new > 0).then(|| format!("these lost their {lost}"));
+    let kept = rescued.kept.iter().map(|kept| format!("the damaged file is {}", kept.display()));
+    [rebuilt].into_iter().chain(lost).chain(kept).collect::<Vec<_>>().join("; ")
+}

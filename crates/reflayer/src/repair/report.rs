@@ -1,0 +1,135 @@
+//! What was mended, and what was not.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use storage_core::{LayerId, LayerPath};
+
+use crate::check::{Finding, Problem};
+
+/// What a repair did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct RepairReport {
+    /// What was found, and what became of it.
+    pub findings: Vec<Mended>,
+    /// Bytes received from where images come from, TOCs included.
+    pub fetched: u64,
+    /// What is still found afterwards.
+    pub left: Vec<Finding>,
+}
+
+/// What became of one finding.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Mended {
+    /// What was found.
+    #[serde(flatten)]
+    pub finding: Finding,
+    /// Whether it is no longer found.
+    pub repaired: bool,
+    /// How it was mended, or why not; empty where there is nothing to say.
+    pub reason: String,
+    /// Compressed bytes that were fetched for this file alone.
+    pub fetched: u64,
+    /// Bytes that were taken from files of other layers, or elsewhere in this one.
+    pub reused: u64,
+}
+
+impl RepairReport {
+    /// Whether nothing is found any more.
+    pub fn is_whole(&self) -> bool {
+        self.left.is_empty()
+    }
+}
+
+/// Where the bytes of one file came from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Got {
+    pub(super) fetched: u64,
+    pub(super) reused: u64,
+}
+
+/// What is noted while mending goes on.
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    /// Why something of an id could not be mended.
+    why_not: BTreeMap<String, String>,
+    /// How it was.
+    how: BTreeMap<String, String>,
+    files: BTreeMap<(LayerId, LayerPath), Got>,
+    fetched: u64,
+}
+
+impl Notes {
+    /// Says why something of a layer was not mended; what was said first stays.
+    pub(super) fn layer(&mut self, layer: &LayerId, what: impl Into<String>) {
+        self.id(layer.as_str(), what);
+    }
+
+    /// The same of a layer, an image or a record file.
+    pub(super) fn id(&mut self, id: &str, what: impl Into<String>) {
+        self.why_not.entry(id.into()).or_insert_with(|| what.into());
+    }
+
+    /// Says how a record file, or what has no record, was mended.
+    pub(super) fn how(&mut self, id: &str, what: impl Into<String>) {
+        self.how.entry(id.into()).or_insert_with(|| what.into());
+    }
+
+    pub(super) fn file(&mut self, layer: &LayerId, path: &LayerPath, got: Got) {
+        self.files.insert((layer.clone(), path.clone()), got);
+    }
+
+    pub(super) fn fetched(&mut self, bytes: u64) {
+        self.fetched += bytes;
+    }
+
+    pub(super) fn report(self, before: Vec<Finding>, left: Vec<Finding>) -> RepairReport {
+        let still: std::collections::BTreeSet<_> =
+            left.iter().map(|finding| subject(&finding.problem)).collect();
+        let mended = |finding: Finding| {
+            let repaired = !still.contains(&subject(&finding.problem));
+            let got = match &finding.problem {
+                Problem::File { layer, path, .. } => {
+                    self.files.get(&(layer.clone(), path.clone())).copied()
+                }
+                _ => None,
+            };
+            let got = got.filter(|_| repaired).unwrap_or_default();
+            let (kind, id, _) = subject(&finding.problem);
+            let said = match (repaired, kind) {
+                (true, "records" | "orphan") => &self.how,
+                (true, _) => &BTreeMap::new(),
+                (false, _) => &self.why_not,
+            };
+            let reason = said.get(&id).cloned().unwrap_or_default();
+            Mended { finding, repaired, reason, fetched: got.fetched, reused: got.reused }
+        };
+        let findings = before.into_iter().map(mended).collect();
+        RepairReport { findings, fetched: self.fetched, left }
+    }
+}
+
+/// What a problem is about: two problems with one subject are one, perhaps seen otherwise.
+fn subject(problem: &Problem) -> (&'static str, String, String) {
+    let layer = problem.layer().map(|layer| layer.to_string()).unwrap_or_default();
+    match problem {
+        Problem::DamagedRecords { file, .. } => {
+            ("records", file.display().to_string(), String::new())
+        }
+        Problem::File { path, .. } => ("file", layer, path.to_string()),
+        Problem::MissingBigData { id, key } | Problem::DamagedBigData { id, key } => {
+            ("data", id.clone(), key.clone())
+        }
+        Problem::WrongRecord { id, field } => ("record", id.clone(), (*field).to_owned()),
+        Problem::Orphan { id } => ("orphan", id.clone(), String::new()),
+        Problem::MissingLayer { image, .. } => ("image", layer, image.clone()),
+        Problem::Changed { .. } | Problem::Unreadable { .. } => ("content", layer, String::new()),
+        Problem::Incomplete { .. } => ("incomplete", layer, String::new()),
+        Problem::MissingTree { .. } => ("tree", layer, String::new()),
+        Problem::MissingParent { .. } | Problem::WrongLowers { .. } => {
+            ("parents", layer, String::new())
+        }
+    }
+}

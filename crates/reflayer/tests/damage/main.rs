@@ -1,0 +1,7 @@
+//! R6, R7: what was damaged is named, and nothing else is; and it is mended.
+
+mod check;
+mod pull;
+mod records;
+mod repair;
+mod world;

@@ -1,0 +1,225 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use reflayer::{CheckLevel, GarbageOptions, Problem, RepairOptions, RepairReport, Store};
+use serde_json::Value;
+use testkit::dice::Dice;
+use transport::Reference;
+
+use crate::world::{FORMS, Form, World};
+
+const LAYERS: &str = "root/overlay-layers/layers.json";
+const IMAGES: &str = "root/overlay-images/images.json";
+const CONTAINERS: &str = "root/overlay-containers/containers.json";
+
+fn repair(world: &World) -> RepairReport {
+    let nowhere = |reference: &Reference| Err(format!("{reference} is not to be asked").into());
+    world.store().repair(&RepairOptions::default(), &nowhere).unwrap()
+}
+
+/// A store with two images, one of two layers.
+fn two_images(form: Form) -> World {
+    let world = World::new(form);
+    if form == Form::Plain {
+        world.build_two("two");
+    } else {
+        world.build("two", |at| fs::write(at.join("other"), vec![3; 5000]).unwrap());
+    }
+    world.pull("two");
+    world
+}
+
+/// Records by id, without what is nowhere else on disk.
+fn records(world: &World, file: &str, lost: &[&str]) -> Vec<Value> {
+    let mut records: Vec<Value> =
+        serde_json::from_slice(&fs::read(world.path(file)).unwrap()).unwrap();
+    for record in &mut records {
+        let record = record.as_object_mut().unwrap();
+        record.retain(|key, _| !lost.contains(&key.as_str()));
+        for value in record.values_mut() {
+            if let Some(list) = value.as_array_mut() {
+                list.sort_by_key(ToString::to_string);
+            }
+        }
+    }
+    records.sort_by_key(|record| record["id"].to_string());
+    records
+}
+
+#[test]
+fn r6_records_are_rebuilt_from_what_is_on_disk() {
+    for form in FORMS {
+        let world = two_images(form);
+        let lost_of_layers = ["created", "metadata"];
+        let lost_of_images = ["names", "names-history", "created"];
+        let layers = records(&world, LAYERS, &lost_of_layers);
+        let images = records(&world, IMAGES, &lost_of_images);
+        for file in [LAYERS, IMAGES] {
+            let whole = fs::read(world.path(file)).unwrap();
+            for length in [0, 1, 40, whole.len() / 2, whole.len() - 1] {
+                fs::write(world.path(file), &whole[..length]).unwrap();
+                let found = world.check(CheckLevel::Records);
+                let named = |problem: &Problem| match problem {
+                    Problem::DamagedRecords { file: named, .. } => {
+                        PathBuf::from("root").join(named) == Path::new(file)
+                    }
+                    _ => false,
+                };
+                assert!(matches!(&found[..], [one] if named(&one.problem)), "{found:?}");
+                let report = repair(&world);
+                assert!(report.is_whole(), "{form:?} {file} {length} {report:#?}");
+                assert!(
+                    report.findings[0].repaired && report.findings[0].reason.contains("damaged-")
+                );
+                assert_eq!(records(&world, LAYERS, &lost_of_layers), layers);
+                assert_eq!(records(&world, IMAGES, &lost_of_images), images);
+            }
+        }
+        assert_eq!(world.found(CheckLevel::Content), [""; 0]);
+        // The names come back without a byte of a layer.
+        assert_eq!(world.pull("v1").bytes.fetched + world.pull("two").bytes.fetched, 0);
+        assert_eq!(world.store().images().unwrap().len(), 2);
+    }
+}
+
+#[test]
+fn r6_layers_without_their_records_are_not_taken_for_garbage() {
+    let world = two_images(Form::Chunked);
+    let layers = world.store().layers().unwrap().len();
+    fs::remove_file(world.path(LAYERS)).unwrap();
+    let error = world.store().collect_garbage(GarbageOptions::default()).unwrap_err();
+    assert!(error.to_string().contains("layers.json is missing"), "{error}");
+    assert!(world.found(CheckLevel::Records)[0].contains("layers.json"));
+    assert!(repair(&world).is_whole());
+    assert_eq!(world.store().layers().unwrap().len(), layers);
+}
+
+#[test]
+fn r6_fields_that_documents_repeat_are_set_right() {
+    let world = two_images(Form::Chunked);
+    let sound = seen(&world.store()).unwrap();
+    for (file, key) in [
+        (LAYERS, "diff-digest"),
+        (LAYERS, "big-data-names"),
+        (IMAGES, "layer"),
+        (IMAGES, "big-data-names"),
+    ] {
+        let text = fs::read_to_string(world.path(file)).unwrap();
+        fs::write(world.path(file), text.replacen(key, &key.to_uppercase(), 1)).unwrap();
+        assert!(world.found(CheckLevel::Records)[0].ends_with(&format!("wrong {key}")));
+        let report = repair(&world);
+        assert!(report.is_whole(), "{key} {report:#?}");
+        assert_eq!(seen(&world.store()).unwrap(), sound);
+    }
+}
+
+#[test]
+fn r6_a_layer_whose_id_was_flipped_is_found_again() {
+    let world = two_images(Form::Plain);
+    let sound = seen(&world.store()).unwrap();
+    let id = world.layers("two").remove(1);
+    let text = fs::read_to_string(world.path(LAYERS)).unwrap();
+    let other = if id.starts_with('0') { "1" } else { "0" };
+    fs::write(world.path(LAYERS), text.replacen(&id, &format!("{other}{}", &id[1..]), 1)).unwrap();
+    let report = repair(&world);
+    assert!(report.is_whole(), "{report:#?}");
+    assert_eq!(seen(&world.store()).unwrap(), sound);
+}
+
+#[test]
+fn r6_records_of_containers_are_named_and_left_alone() {
+    let world = World::new(Form::Chunked);
+    fs::write(world.path(CONTAINERS), "[{\"id").unwrap();
+    let report = repair(&world);
+    assert!(!report.is_whole());
+    assert!(report.findings[0].reason.contains("left alone"), "{report:?}");
+    assert_eq!(fs::read(world.path(CONTAINERS)).unwrap(), b"[{\"id");
+}
+
+/// All that a person or a tool goes by, but for free text.
+fn seen(store: &Store) -> Option<String> {
+    let mut layers = store.layers().ok()?;
+    for layer in &mut layers {
+        layer.created.clear();
+    }
+    let images = store.images().ok()?;
+    Some(format!("{layers:?} {images:?}"))
+}
+
+#[test]
+fn r6_a_cut_is_always_named() {
+    let world = two_images(Form::Plain);
+    for file in [LAYERS, IMAGES] {
+        let whole = fs::read(world.path(file)).unwrap();
+        for length in 0..whole.len() {
+            drop(fs::remove_file(world.path(file)));
+            fs::write(world.path(file), &whole[..length]).unwrap();
+            let found = world.check(CheckLevel::Records);
+            assert!(
+                matches!(&found[..], [one] if matches!(one.problem, Problem::DamagedRecords { .. })),
+                "{file} cut to {length}: {found:?}"
+            );
+        }
+        fs::write(world.path(file), whole).unwrap();
+    }
+}
+
+#[test]
+fn r6_a_flipped_bit_is_named_or_changes_no_layer() {
+    let world = two_images(Form::Plain);
+    let sound = seen(&world.store()).unwrap();
+    let count = world.store().layers().unwrap().len();
+    let mut dice = Dice::new(6);
+    let mut named = 0;
+    for file in [LAYERS, IMAGES] {
+        let whole = fs::read(world.path(file)).unwrap();
+        for _ in 0..200 {
+            let (at, bit) = (dice.below(whole.len() as u64), dice.below(8));
+            let mut flipped = whole.clone();
+            flipped[usize::try_from(at).unwrap()] ^= 1 << bit;
+            fs::write(world.path(file), &flipped).unwrap();
+            let found = world.check(CheckLevel::Content);
+            if !found.is_empty() {
+                named += 1;
+                continue;
+            }
+            let store = world.store();
+            assert_eq!(store.layers().unwrap().len(), count, "{file} {at} {bit}");
+            let now = seen(&store).unwrap();
+            if now != sound {
+                // Names and numbers that nothing else on disk repeats.
+                let key = key_at(&whole, usize::try_from(at).unwrap());
+                assert!(
+                    [
+                        "names",
+                        "names-history",
+                        "created",
+                        "diff-size",
+                        "compression",
+                        "compressed-size",
+                        "compressed-diff-digest",
+                        "metadata",
+                        "digest"
+                    ]
+                    .contains(&key.as_str()),
+                    "{file} byte {at} bit {bit}: {key}"
+                );
+            }
+        }
+        fs::write(world.path(file), whole).unwrap();
+    }
+    assert!(named > 200, "{named} of 400 were named");
+}
+
+/// The key that stands at a place in compact JSON, or whose value does.
+fn key_at(json: &[u8], at: usize) -> String {
+    let (before, after) = json.split_at(at);
+    let (before, after) = (String::from_utf8_lossy(before), String::from_utf8_lossy(after));
+    if let Some((rest, next)) = after.split_once('"')
+        && next.starts_with(':')
+    {
+        return format!("{}{rest}", before.rsplit('"').next().unwrap_or_default());
+    }
+    let key = before.rsplit_once("\":").map_or(&*before, |(before, _)| before);
+    key.rsplit('"').next().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,187 @@
+//! In what a tree differs from a model.
+
+use std::collections::{HashMap, HashSet};
+use std::os::fd::BorrowedFd;
+
+use storage_core::{Entry, EntryKind, LayerPath};
+
+use super::{Aspect, Difference, Expected, Maker, Model};
+use crate::options::Privileges;
+use crate::walk::{Found, Walk, WalkError, WalkOptions};
+use crate::xattr::{is_opaque, is_private_xattr};
+
+impl Model {
+    /// Says in what the tree at `root` differs, in the order of the paths.
+    ///
+    /// No content is read; sockets and times of access are not looked at, and of a
+    /// root without an entry nothing, since it is not this layer's own; nor of one that
+    /// another tool made. Of what is
+    /// not to be there, and of a directory in place of something else, only the top
+    /// is named.
+    ///
+    /// # Errors
+    ///
+    /// If the root itself cannot be read. What cannot be read below it counts as
+    /// missing.
+    pub fn compare(
+        &self,
+        root: BorrowedFd<'_>,
+        maker: Maker,
+    ) -> Result<Vec<Difference>, WalkError> {
+        let mut met = Met {
+            model: self,
+            maker,
+            names: HashSet::new(),
+            first: HashMap::new(),
+            skip: None,
+            differences: Vec::new(),
+        };
+        for found in Walk::new(root, WalkOptions { root_entry: true, raw: true })?.flatten() {
+            met.take(&found);
+        }
+        met.finish()
+    }
+}
+
+/// What was met of a tree.
+struct Met<'m> {
+    model: &'m Model,
+    maker: Maker,
+    names: HashSet<LayerPath>,
+    /// The first name on disk of nodes that have several in the model.
+    first: HashMap<usize, LayerPath>,
+    /// All below this is not looked at.
+    skip: Option<LayerPath>,
+    differences: Vec<Difference>,
+}
+
+impl Met<'_> {
+    fn take(&mut self, found: &Found) {
+        if self.skip.as_ref().is_some_and(|top| is_below(&found.path, top)) {
+            return;
+        }
+        let Some(number) = self.model.names.get(found.path.as_bytes()) else {
+            return self.differ(found, vec![Aspect::Extra]);
+        };
+        self.names.insert(found.path.clone());
+        let expected = &self.model.nodes[number];
+        if let EntryKind::HardLink { target } = &found.entry.kind {
+            // Its attributes were compared at its first name. Two files that are alike may
+            // be one on disk, where files are reused by hard links.
+            let other = self.model.names.get(target).map(|other| &self.model.nodes[other]);
+            if other.is_none_or(|other| !is_alike(other, expected)) {
+                self.differ(found, vec![Aspect::HardLink]);
+            }
+            return;
+        }
+        let first = self.first.entry(number).or_insert_with(|| found.path.clone());
+        let apart = *first != found.path;
+        let mut aspects = aspects(expected, &found.entry, self.maker, self.model.privileges);
+        if apart && aspects != [Aspect::Kind] {
+            aspects.push(Aspect::HardLink);
+            aspects.sort_unstable();
+        }
+        if !aspects.is_empty() {
+            self.differ(found, aspects);
+        }
+    }
+
+    fn differ(&mut self, found: &Found, aspects: Vec<Aspect>) {
+        let whole = [Aspect::Extra, Aspect::Kind].iter().any(|aspect| aspects.contains(aspect));
+        if whole && found.entry.kind == EntryKind::Directory {
+            self.skip = Some(found.path.clone());
+        }
+        self.differences.push(Difference { path: found.path.clone(), aspects });
+    }
+
+    fn finish(mut self) -> Result<Vec<Difference>, WalkError> {
+        for (name, number) in self.model.names.iter() {
+            let path = LayerPath::parse(name)?;
+            if !self.names.contains(&path) && !may_be_missing(&self.model.nodes[number], self.maker)
+            {
+                self.differences.push(Difference { path, aspects: vec![Aspect::Missing] });
+            }
+        }
+        self.differences.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(self.differences)
+    }
+}
+
+/// Whether two nodes are the same but for their names.
+fn is_alike(a: &Expected, b: &Expected) -> bool {
+    Entry { name: a.entry.name.clone(), ..b.entry.clone() } == a.entry
+}
+
+fn is_below(path: &LayerPath, top: &LayerPath) -> bool {
+    path.as_bytes().strip_prefix(top.as_bytes()).is_some_and(|rest| rest.starts_with(b"/"))
+}
+
+/// In what something that was found differs.
+fn aspects(
+    expected: &Expected,
+    found: &Entry,
+    maker: Maker,
+    privileges: Privileges,
+) -> Vec<Aspect> {
+    let (entry, ours) = (&expected.entry, maker == Maker::Writer);
+    if !is_same_kind(&entry.kind, &found.kind) {
+        return vec![Aspect::Kind];
+    }
+    let described = expected.number.is_some();
+    let root = LayerPath::parse(&entry.name).is_ok_and(|path| path.is_root());
+    if root && !(ours && described) {
+        return Vec::new();
+    }
+    let directory = entry.kind == EntryKind::Directory;
+    let link = matches!(entry.kind, EntryKind::Symlink { .. });
+    // What others give no owner or time, or one of their own.
+    let owned =
+        ours || (described && !(expected.is_whiteout() || link && maker == Maker::OtherByToc));
+    let timed = owned && (ours || !directory);
+    let has_mode = !link && !expected.is_whiteout() && (ours || described);
+    let differs = [
+        (Aspect::Size, entry.size != found.size),
+        (Aspect::Target, link && entry.kind != found.kind),
+        (Aspect::Device, !link && entry.kind != found.kind),
+        (
+            Aspect::Owner,
+            privileges != Privileges::Unprivileged
+                && owned
+                && (entry.uid, entry.gid) != (found.uid, found.gid),
+        ),
+        (Aspect::Mode, has_mode && entry.mode != found.mode),
+        (Aspect::Time, timed && entry.mtime != found.mtime),
+        (Aspect::Xattrs, !has_xattrs(expected, found, privileges)),
+    ];
+    differs.into_iter().filter_map(|(aspect, differs)| differs.then_some(aspect)).collect()
+}
+
+fn is_same_kind(a: &EntryKind, b: &EntryKind) -> bool {
+    let whiteout = |kind: &EntryKind| *kind == EntryKind::CharDevice { major: 0, minor: 0 };
+    std::mem::discriminant(a) == std::mem::discriminant(b) && whiteout(a) == whiteout(b)
+}
+
+fn has_xattrs(expected: &Expected, found: &Entry, privileges: Privileges) -> bool {
+    // The kernel keeps the access list of a file with its mode, and has its own form of both.
+    let shown = |key: &[u8]| !is_private_xattr(key) && !key.starts_with(b"system.posix_acl_");
+    let within_reach = |key: &[u8]| {
+        privileges == Privileges::Root
+            || !(key.starts_with(b"security.") || key.starts_with(b"trusted."))
+    };
+    let visible = |xattrs: &[(Vec<u8>, Vec<u8>)]| {
+        let mut xattrs = xattrs.to_vec();
+        xattrs.retain(|(key, _)| shown(key) && within_reach(key));
+        xattrs
+    };
+    let opaque = found.kind != EntryKind::Directory || is_opaque(&found.xattrs) == expected.opaque;
+    opaque && visible(&expected.entry.xattrs) == visible(&found.xattrs)
+}
+
+fn may_be_missing(expected: &Expected, maker: Maker) -> bool {
+    let special = match expected.entry.kind {
+        EntryKind::Fifo | EntryKind::BlockDevice { .. } => true,
+        EntryKind::CharDevice { .. } => !expected.is_whiteout(),
+        _ => false,
+    };
+    special && maker == Maker::OtherByToc
+}
