@@ -50,16 +50,15 @@ fn ours() -> Outcome<Vec<u8>> {
         xattrs: vec![(b"user.a".into(), b"\0x".into())],
     };
     let mut tar = TarWriter::new(Vec::new(), WriterOptions::default());
-    let content = &b"hello\n"[..];
-    tar.entry(&entry("d/", EntryKind::Directory, 0), content)?;
-    tar.entry(&entry("d/file", EntryKind::Regular, 6), content)?;
+    tar.entry(&entry("d/", EntryKind::Directory, 0), std::io::empty())?;
+    tar.entry(&entry("d/file", EntryKind::Regular, 6), &b"hello\n"[..])?;
     let target = || b"d/file".to_vec();
-    tar.entry(&entry("link", EntryKind::Symlink { target: target() }, 0), content)?;
-    tar.entry(&entry("again", EntryKind::HardLink { target: target() }, 0), content)?;
-    tar.entry(&entry("null", EntryKind::CharDevice { major: 1, minor: 3 }, 0), content)?;
-    tar.entry(&entry("disk", EntryKind::BlockDevice { major: 8, minor: 0 }, 0), content)?;
-    tar.entry(&entry("pipe", EntryKind::Fifo, 0), content)?;
-    tar.entry(&entry(&"long/".repeat(60), EntryKind::Directory, 0), content)?;
+    tar.entry(&entry("link", EntryKind::Symlink { target: target() }, 0), std::io::empty())?;
+    tar.entry(&entry("again", EntryKind::HardLink { target: target() }, 0), std::io::empty())?;
+    tar.entry(&entry("null", EntryKind::CharDevice { major: 1, minor: 3 }, 0), std::io::empty())?;
+    tar.entry(&entry("disk", EntryKind::BlockDevice { major: 8, minor: 0 }, 0), std::io::empty())?;
+    tar.entry(&entry("pipe", EntryKind::Fifo, 0), std::io::empty())?;
+    tar.entry(&entry(&"long/".repeat(60), EntryKind::Directory, 0), std::io::empty())?;
     Ok(tar.finish()?)
 }
 

@@ -3,7 +3,8 @@
 
 use laws::bounded;
 use libfuzzer_sys::fuzz_target;
-use transport::{Platform, fuzzing::image, media_type};
+use transport::fuzzing::image;
+use transport::{Platform, media_type};
 
 fuzz_target!(|input: &[u8]| {
     let mut documents = input.splitn(3, |&byte| byte == 0);
