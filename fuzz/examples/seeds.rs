@@ -138,7 +138,8 @@ fn one_toc(files: &[(&str, u64, u64, u64)]) -> String {
 fn indexes() -> Outcome {
     let names: Vec<String> = (0..130).map(|number| format!("f{number}")).collect();
     for (name, count) in [("none", 0), ("one", 1), ("few", 5), ("many", 130)] {
-        let files: Vec<_> = (0..).zip(&names[..count]).map(|(at, name)| (&**name, 9, at, at + 1)).collect();
+        let files: Vec<_> =
+            (0..).zip(&names[..count]).map(|(at, name)| (&**name, 9, at, at + 1)).collect();
         let json = one_toc(&files);
         let mut index = Vec::new();
         write_index(&Toc::read(json.as_bytes(), &Limits::default())?, &mut index)?;
@@ -160,8 +161,13 @@ fn archives() -> Outcome {
     let stored = layout.put_bytes(config.as_bytes())?;
     let manifest = format!(
         r#"{{"schemaVersion":2,"mediaType":"{}","config":{{"mediaType":"{}","digest":"{}","size":{}}},"layers":[{{"mediaType":"{}","digest":"{}","size":{}}}]}}"#,
-        media_type::OCI_MANIFEST, media_type::OCI_CONFIG, stored.digest, stored.size,
-        media_type::OCI_LAYER, layer.digest, layer.size,
+        media_type::OCI_MANIFEST,
+        media_type::OCI_CONFIG,
+        stored.digest,
+        stored.size,
+        media_type::OCI_LAYER,
+        layer.digest,
+        layer.size,
     );
     let put = layout.put_bytes(manifest.as_bytes())?;
     let descriptor = ManifestDescriptor::new(media_type::OCI_MANIFEST, put);
@@ -176,7 +182,10 @@ fn archives() -> Outcome {
     keep("manifest", "image", format!("{manifest}\0\0{config}").as_bytes())?;
     let index = format!(
         r#"{{"schemaVersion":2,"mediaType":"{}","manifests":[{{"mediaType":"{}","digest":"{}","size":{},"platform":{{"os":"linux","architecture":"amd64"}}}}]}}"#,
-        media_type::OCI_INDEX, media_type::OCI_MANIFEST, put.digest, put.size,
+        media_type::OCI_INDEX,
+        media_type::OCI_MANIFEST,
+        put.digest,
+        put.size,
     );
     keep("manifest", "index", format!("{index}\0{manifest}\0{config}").as_bytes())
 }

@@ -175,7 +175,12 @@ impl Place {
             .arg(self.seeds.join(target))
             .arg(format!("-max_total_time={seconds}"))
             .arg(format!("-artifact_prefix={}", prefix.display()))
-            .args(["-print_final_stats=1", "-timeout=20", "-rss_limit_mb=1024", "-use_value_profile=1"])
+            .args([
+                "-print_final_stats=1",
+                "-timeout=20",
+                "-rss_limit_mb=1024",
+                "-use_value_profile=1",
+            ])
             .env("RUST_BACKTRACE", "1")
             .stdin(Stdio::null());
         Ok(command)
@@ -202,7 +207,9 @@ fn after(line: &str, key: &str) -> Option<u64> {
 
 #[expect(clippy::print_stdout, reason = "the table is what was asked for")]
 fn print(outcomes: &[Outcome]) {
-    println!("| target | executions | edges of the seeds | edges | inputs added | |\n|---|---|---|---|---|---|");
+    println!(
+        "| target | executions | edges of the seeds | edges | inputs added | |\n|---|---|---|---|---|---|"
+    );
     for Outcome { target, executed, covered, added, crashed } in outcomes {
         let verdict = if *crashed { "CRASHED" } else { "" };
         println!("| {target} | {executed} | {} | {} | {added} | {verdict} |", covered.0, covered.1);
