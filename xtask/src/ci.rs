@@ -9,9 +9,9 @@ use anyhow::{Context, Result, bail};
 use testkit::peer::peers_dir;
 use xshell::{Shell, cmd};
 
-use crate::flags::Integration;
+use crate::flags::{Fuzz, Integration};
 use crate::say::step;
-use crate::{integration, layering, packages, workspace};
+use crate::{fuzz, integration, layering, packages, workspace};
 
 pub(crate) fn run() -> Result<()> {
     let start = Instant::now();
@@ -26,7 +26,8 @@ pub(crate) fn run() -> Result<()> {
     step("layering", layering::run)?;
     step("lints", || {
         let lints = cmd!(sh, "cargo clippy --workspace --all-targets --locked -- -D warnings");
-        Ok(lints.run()?)
+        lints.run()?;
+        fuzz::lint(&sh)
     })?;
     step("tests", || {
         // The scenarios have their own step, with filesystems.
@@ -36,6 +37,7 @@ pub(crate) fn run() -> Result<()> {
         }
         Ok(())
     })?;
+    step("fuzz", || fuzz::run(&Fuzz { target: None, seconds: 3 }))?;
     step("docs", || {
         let _flags = sh.push_env("RUSTDOCFLAGS", "-D warnings");
         Ok(cmd!(sh, "cargo doc --workspace --no-deps --locked").run()?)

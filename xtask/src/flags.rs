@@ -18,6 +18,8 @@ pub(crate) enum Task {
     Ci,
     /// Build two versions of an image out of this machine's own files, and pull both.
     Demo,
+    /// Feed everything that is read from outside with what may break it.
+    Fuzz(Fuzz),
     /// Run the scenarios of `tests/` on real filesystems, as root.
     Integration(Integration),
     /// Compare the dependencies between our crates with the arrows that the design allows.
@@ -72,6 +74,15 @@ pub(crate) struct Scale {
     /// Measure podman, too, with layers of up to 200,000 files.
     #[arg(long)]
     pub(crate) podman: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Fuzz {
+    /// Only this target, of those in `fuzz/fuzz_targets`.
+    pub(crate) target: Option<String>,
+    /// For how long each target runs.
+    #[arg(long, default_value_t = 5)]
+    pub(crate) seconds: u32,
 }
 
 #[derive(Debug, Args)]

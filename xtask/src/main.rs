@@ -5,6 +5,7 @@ mod bench;
 mod ci;
 mod demo;
 mod flags;
+mod fuzz;
 mod integration;
 mod layering;
 mod made;
@@ -24,6 +25,7 @@ fn main() -> anyhow::Result<()> {
         flags::Task::Bench(flags) => bench::run(&flags),
         flags::Task::Ci => ci::run(),
         flags::Task::Demo => demo::run(),
+        flags::Task::Fuzz(flags) => fuzz::run(&flags),
         flags::Task::Integration(flags) => integration::run(&flags),
         flags::Task::Layering => layering::run(),
         flags::Task::Peers => peers::run(),

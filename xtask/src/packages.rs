@@ -24,6 +24,9 @@ pub(crate) const INTEGRATION: &[Need] = &[
 /// What the benchmark runs besides.
 pub(crate) const BENCH: &[Need] = &[("time", "time")];
 
+/// What builds libFuzzer, which is C++.
+pub(crate) const FUZZ: &[Need] = &[("c++", "g++")];
+
 /// What counts system calls.
 pub(crate) const SYSCALLS: &[Need] = &[("strace", "strace")];
 

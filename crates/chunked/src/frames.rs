@@ -68,20 +68,20 @@ pub fn frames(toc: &Toc, location: &TocLocation, size: u64) -> impl Iterator<Ite
     // The end of the data is a place without length.
     let data = chunks.chain(iter::once((data_end, data_end, FrameKind::Headers)));
     let after = payloads.chain(iter::once((last, size, rest)));
-    tile(0, data, FrameKind::Headers).chain(tile(data_end, after, FrameKind::Unknown))
+    let before = |between| move |place| (place, between);
+    tile(data.map(before(FrameKind::Headers)).chain(after.map(before(FrameKind::Unknown))))
 }
 
-/// The places as frames, with what is between them from `at` on.
+/// The places as frames, with what is between them: each comes with what is before it.
 fn tile(
-    mut at: u64,
-    places: impl Iterator<Item = (u64, u64, FrameKind)>,
-    between: FrameKind,
+    places: impl Iterator<Item = ((u64, u64, FrameKind), FrameKind)>,
 ) -> impl Iterator<Item = Frame> {
+    let mut at = 0;
     let frame = |start: u64, end: u64, kind| {
         (end > start).then(|| Frame { offset: start, length: end - start, kind })
     };
     places
-        .flat_map(move |(start, end, kind)| {
+        .flat_map(move |((start, end, kind), between)| {
             if start < at || end < start {
                 return [None, None];
             }
@@ -172,6 +172,21 @@ mod tests {
         let kinds: Vec<_> =
             frames(&toc, &location, blob.len() as u64).map(|frame| frame.kind).collect();
         assert_eq!(kinds[kinds.len() - 2..], [FrameKind::Toc, FrameKind::Unknown]);
+    }
+
+    #[test]
+    fn a_location_inside_of_the_data_leads_to_no_frame_over_another() {
+        let blob = blob(&[("a", vec![7; 10])]);
+        let source = BytesSource::new(blob.clone());
+        let mut location = TocLocation::from_footer(&source).unwrap().unwrap();
+        let toc = Toc::fetch(&source, &location, &Limits::default()).unwrap();
+        let chunk = toc.files().next().unwrap().chunks().next().unwrap();
+        location.toc.offset = chunk.end + SKIPPABLE_HEADER - 1;
+        let mut at = 0;
+        for frame in frames(&toc, &location, blob.len() as u64) {
+            assert_eq!(frame.offset, at);
+            at += frame.length;
+        }
     }
 
     #[test]

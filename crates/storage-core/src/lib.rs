@@ -78,6 +78,9 @@ pub use entry::{Entry, EntryKind, LayerPath, LayerPathError, Time};
 pub use error::{FsError, FsResultExt};
 pub use layer_id::{ContainerId, ImageId, LayerId, LayerIdError};
 pub use lock::{Lock, Token};
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use record::fuzzing;
 pub use record::{
     AnyDigest, ContainerRecord, ContainerStore, Containers, Extra, Flags, IdMapping, ImageRecord,
     ImageStore, Images, ImagesRead, ImagesWrite, LayerCompression, LayerFile, LayerRecord,

@@ -288,8 +288,8 @@ fn how_raw_bytes_are_cut_into_segments_does_not_matter() {
     assert_eq!(entries.collect::<Vec<_>>(), [a, file("b")]);
 }
 
-#[test]
-fn a_global_header_may_or_may_not_have_a_file() {
+/// A global header with a record of nine bytes, not padded.
+fn global_header() -> Vec<u8> {
     let mut block = header(&file("pax_global_header"));
     block[156] = b'g';
     block[124..136].copy_from_slice(b"00000000011\0");
@@ -297,6 +297,26 @@ fn a_global_header_may_or_may_not_have_a_file() {
     let sum: u32 = block.iter().map(|&byte| u32::from(byte)).sum();
     block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
     block.extend_from_slice(b"9 path=x\n");
+    block
+}
+
+#[test]
+fn global_headers_without_files_are_counted() {
+    let global = [global_header(), vec![0; 503]].concat();
+    let split = split_of(&[Segment::Raw(global.repeat(5))]);
+    let read = |entries| {
+        let mut limits = Limits::default();
+        limits.entries = entries;
+        let parts = TarSplitEntries::new(&split[..], SplitLimits::default(), limits);
+        parts.collect::<Result<Vec<_>, _>>()
+    };
+    assert_eq!(read(5).unwrap().len(), 1);
+    assert!(matches!(read(4), Err(TarSplitError::TooMuch { limit: 4, .. })));
+}
+
+#[test]
+fn a_global_header_may_or_may_not_have_a_file() {
+    let block = global_header();
     let rest = [vec![0; 503], header(&file("a"))].concat();
 
     let global = file_of("pax_global_header", 0);

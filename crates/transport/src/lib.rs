@@ -53,6 +53,9 @@
 //! ```
 
 mod error;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod image;
 mod manifest;
 mod oci_layout;

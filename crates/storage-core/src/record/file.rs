@@ -54,7 +54,11 @@ pub(super) fn read(place: &Place, name: &str) -> Result<Option<Vec<u8>>, RecordE
     Ok(Some(json))
 }
 
-fn parse<R: Record>(place: &Place, name: &str, json: &[u8]) -> Result<Vec<R>, RecordError> {
+pub(super) fn parse<R: Record>(
+    place: &Place,
+    name: &str,
+    json: &[u8],
+) -> Result<Vec<R>, RecordError> {
     if json.is_empty() {
         return Err(RecordError::Empty { file: place.path(name) });
     }

@@ -7,6 +7,8 @@ mod error;
 mod extra;
 mod file;
 mod flags;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod image;
 mod image_data;
 mod image_names;

@@ -49,6 +49,12 @@ impl Place {
         Ok(Self { dir: open_dir(root, name)?, name, lock, read_only: true })
     }
 
+    /// One that is nowhere, for those who have their records in memory.
+    #[cfg(fuzzing)]
+    pub(super) fn nowhere() -> Self {
+        Self { dir: None, name: "nowhere", lock: "none", read_only: true }
+    }
+
     /// The directory; `None` if there is nothing to read.
     pub(super) fn dir(&self) -> Option<BorrowedFd<'_>> {
         self.dir.as_ref().map(AsFd::as_fd)

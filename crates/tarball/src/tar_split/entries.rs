@@ -49,6 +49,7 @@ impl<B: BufRead> TarSplitEntries<B> {
                 offset: 0,
                 padding: 0,
                 said: Said::Nothing,
+                count: 0,
             },
             over: false,
         }
@@ -99,6 +100,8 @@ struct Headers {
     /// Bytes to come before the next header.
     padding: usize,
     said: Said,
+    /// How many there were.
+    count: u64,
 }
 
 /// What the raw bytes so far have told.
@@ -119,43 +122,62 @@ impl Headers {
         if matches!(self.said, Said::End) {
             return Ok(());
         }
-        self.rest.extend_from_slice(bytes);
+        let mut rest = std::mem::take(&mut self.rest);
+        rest.extend_from_slice(bytes);
+        // At once: a segment may hold thousands of global headers.
+        let read = self.read(&rest)?;
+        rest.drain(..read);
+        self.rest = rest;
+        Ok(())
+    }
+
+    /// Reads all that is complete, and tells how much that is.
+    fn read(&mut self, bytes: &[u8]) -> Result<usize, TarSplitError> {
+        let mut at = 0;
         loop {
-            let padding = self.padding.min(self.rest.len());
+            let padding = self.padding.min(bytes.len() - at);
             self.padding -= padding;
-            self.take(padding);
-            if self.rest.is_empty() {
-                return Ok(());
+            at += padding;
+            if at == bytes.len() {
+                break;
             }
             if let Said::Entry(entry) = &self.said {
                 return Err(TarSplitError::NoFile { name: entry.name.clone() });
             }
-            let limit = self.limits.extension_bytes;
-            let header = self.parser.parse(&self.rest, self.offset, limit);
+            let (offset, limit) = (self.offset + at as u64, self.limits.extension_bytes);
+            let header = self.parser.parse(&bytes[at..], offset, limit);
             match header.map_err(TarSplitError::Header)? {
-                Header::Need(_) => return Ok(()),
+                Header::Need(_) => break,
                 Header::End => {
                     self.said = Said::End;
-                    self.rest = Vec::new();
-                    return Ok(());
+                    at = bytes.len();
+                    break;
                 }
                 Header::Entry { length, entry } => {
                     self.said = Said::Entry(entry);
-                    self.take(length);
+                    at += length;
                 }
                 // Go's tar-split before 2018 has no file for these.
                 Header::Global { length, padding, name } => {
                     self.said = Said::Global(name);
                     self.padding = padding;
-                    self.take(length);
+                    at += length;
                 }
             }
+            self.count()?;
         }
+        self.offset += at as u64;
+        Ok(at)
     }
 
-    fn take(&mut self, length: usize) {
-        self.offset += length as u64;
-        self.rest.drain(..length);
+    /// One more header: entries, and what has no file.
+    fn count(&mut self) -> Result<(), TarSplitError> {
+        let limit = self.limits.entries;
+        self.count += 1;
+        if self.count > limit {
+            return Err(TarSplitError::TooMuch { what: "headers", limit });
+        }
+        Ok(())
     }
 
     fn file(&mut self, name: Vec<u8>, size: u64, crc64: u64) -> Result<SplitPart, TarSplitError> {

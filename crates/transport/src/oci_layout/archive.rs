@@ -38,6 +38,12 @@ impl Archive {
         let source = Arc::new(FileSource::new(file).during("look at", "the archive")?);
         Ok(Self { source, files })
     }
+
+    /// All names that there are.
+    #[cfg(fuzzing)]
+    pub(super) fn names(&self) -> impl Iterator<Item = &LayerPath> {
+        self.files.keys()
+    }
 }
 
 impl Files for Archive {

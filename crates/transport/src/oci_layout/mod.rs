@@ -3,6 +3,8 @@
 mod archive;
 mod error;
 mod files;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod read;
 mod slice;
 mod target;

@@ -131,9 +131,9 @@ impl RangeSource for RegistryBlob {
 
     fn link_for_many(&self) -> Link {
         // The first one alone, where not even that was tried.
-        let end = TRIAL_GAP * (queue::TRIAL as u64 + 1);
-        if self.blob.size >= end {
-            let bytes = (0..end).step_by(TRIAL_GAP as usize).map(|at| at..at + 1).collect();
+        let count = queue::TRIAL as u64 + 1;
+        if self.blob.size >= count * TRIAL_GAP {
+            let bytes = (0..count).map(|n| n * TRIAL_GAP..n * TRIAL_GAP + 1).collect();
             // A failure will come again, where it can be told.
             self.blob.places.try_several(|| self.fetch(bytes).for_each(drop));
         }

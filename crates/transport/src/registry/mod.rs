@@ -21,6 +21,8 @@ mod documents;
 mod endpoint;
 mod error;
 mod fetch;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod http;
 mod meter;
 mod multipart;

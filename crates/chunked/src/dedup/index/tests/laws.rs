@@ -123,7 +123,7 @@ proptest! {
                 let digest = digest.into();
                 prop_assert_eq!(wanted.contains(&digest), !places.is_empty());
                 prop_assert_eq!(wanted.repeated(&digest).is_some(), places.len() > 1);
-                for layer in 0..=tocs.len() as u32 {
+                for (layer, _) in (0..).zip(&tocs) {
                     let goes_on = places.first() == Some(&layer) && places.last() != Some(&layer);
                     prop_assert_eq!(wanted.goes_on_from(layer, &digest), goes_on);
                 }
