@@ -19,6 +19,7 @@ mod needs;
 mod out;
 mod pairs;
 mod podman;
+mod power;
 mod pulls;
 mod records;
 mod repair;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         additional::trials(),
         configured::trials(),
         kill::trials(),
+        power::trials(),
         trouble::trials(),
         build_image::trials(),
         vanish::trials(),

@@ -19,6 +19,7 @@ pub(crate) const INTEGRATION: &[Need] = &[
     ("mount", "mount"),
     ("tar", "tar"),
     ("unshare", "util-linux"),
+    ("xfs_io", "xfsprogs"),
 ];
 
 /// What the benchmark runs besides.

@@ -1,0 +1,150 @@
+//! R3 and R4: what a pull has returned survives a power cut, and a cut at any moment leaves
+//! the old state or the new one.
+//!
+//! The filesystem is stopped as by a cut: nothing that is not on the disk gets there any more.
+
+use std::fs;
+use std::process::{Child, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::Trial;
+use testkit::dice::Dice;
+use testkit::fs_role::Filesystem;
+use testkit::loop_fs::LoopFs;
+use testkit::peer::Compression;
+
+use crate::built::Built;
+use crate::needs::on;
+use crate::small;
+use crate::store::{Store, said};
+use crate::world::setting;
+
+const FORM: Compression = Compression::Chunked;
+const DISK: u64 = 1 << 30;
+
+pub(crate) fn trials() -> Vec<Trial> {
+    let each = |name: &'static str| {
+        [
+            on(name, "r3_what_was_pulled_survives_a_power_cut", at_return),
+            on(name, "r4_a_power_cut_at_any_moment_harms_nothing", at_any_moment),
+            on(name, "r3_a_power_cut_is_felt_by_what_was_not_flushed", blindness),
+        ]
+    };
+    ["xfs", "ext4"].into_iter().flat_map(each).collect()
+}
+
+/// A machine whose disk this is.
+struct Machine {
+    store: Store,
+    disk: LoopFs,
+    built: Built,
+    _place: tempfile::TempDir,
+}
+
+impl Machine {
+    /// The filesystem given tells the kind.
+    fn new(kind: &Filesystem) -> Result<Self> {
+        let place = tempfile::Builder::new().prefix("power-").tempdir_in("/var/tmp")?;
+        let built = small::make(&place.path().join("small"), &[FORM])?;
+        let disk = LoopFs::make(place.path(), kind.name, DISK)?;
+        let store = Store::new(&disk.filesystem)?;
+        // What is there before the first pull was there for long.
+        let machine = Self { store, disk, built, _place: place };
+        machine.flush()?;
+        Ok(machine)
+    }
+
+    fn flush(&self) -> Result<()> {
+        let room = fs::File::open(self.store.room()).context("open the room")?;
+        rustix::fs::syncfs(room).context("flush the disk")
+    }
+
+    /// A boot empties the run root.
+    fn cut_power(&self) -> Result<()> {
+        self.disk.cut_power()?;
+        let run = self.store.run_root();
+        if run.exists() { fs::remove_dir_all(run).context("empty the run root") } else { Ok(()) }
+    }
+
+    fn start(&self, version: &str) -> Result<Child> {
+        let mut command = self.store.command(&["pull", &self.built.reference(FORM, version)]);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().context("start a pull")
+    }
+
+    fn pull(&self, options: &[&str], version: &str) -> Result<()> {
+        let reference = self.built.reference(FORM, version);
+        let out = self.store.output(&[&["pull"], options, &[&reference]].concat())?;
+        ensure!(out.status.success(), "{}", said(&out));
+        Ok(())
+    }
+
+    fn has(&self, version: &str) -> Result<bool> {
+        let id = self.built.layout(FORM).image(version)?.config;
+        Ok(self.store.image_ids()?.contains(&id))
+    }
+
+    fn expect(&self, version: &str) -> Result<()> {
+        self.built.expect_in(&self.store, &self.built.layout(FORM).image(version)?)
+    }
+}
+
+fn at_return(kind: &Filesystem) -> Result<()> {
+    let machine = Machine::new(kind)?;
+    for version in ["v1", "v2"] {
+        machine.pull(&[], version)?;
+        machine.cut_power()?;
+        machine.store.expect_clean().with_context(|| format!("after {version} and a cut"))?;
+        machine.expect(version)?;
+    }
+    machine.expect("v1")
+}
+
+/// `REFLAYER_CUTS` says at how many moments, `REFLAYER_SEED` at which.
+fn at_any_moment(kind: &Filesystem) -> Result<()> {
+    let machine = Machine::new(kind)?;
+    machine.pull(&[], "v1")?;
+    let start = Instant::now();
+    machine.pull(&[], "v2")?;
+    let usual = start.elapsed();
+    let (mut dice, mut old) = (Dice::new(setting("REFLAYER_SEED", 1)), 0);
+    let cuts = setting("REFLAYER_CUTS", 6);
+    for cut in 0..cuts {
+        machine.store.json(&["rmi", &machine.built.layout(FORM).image("v2")?.config])?;
+        machine.store.json(&["gc"])?;
+        machine.flush()?;
+        let mut child = machine.start("v2")?;
+        let micros = u64::try_from(usual.as_micros())?;
+        sleep(Duration::from_micros(dice.below(micros + micros / 10)));
+        let ended = child.try_wait()?.is_some();
+        // Whoever runs without a disk does not run on.
+        child.kill().context("stop the pull")?;
+        child.wait()?;
+        machine.cut_power()?;
+        let has = machine.has("v2").with_context(|| format!("cut {cut}: the store opens"))?;
+        ensure!(has || !ended, "cut {cut}: the pull had ended, and its image is lost");
+        old += u64::from(!has);
+        machine.store.json(&["gc"])?;
+        machine.store.expect_clean().with_context(|| format!("cut {cut}, image there: {has}"))?;
+        ensure!(machine.store.leftovers().is_empty(), "{:?}", machine.store.leftovers());
+        machine.expect("v1")?;
+        machine.pull(&[], "v2").with_context(|| format!("the pull after cut {cut}"))?;
+        machine.expect("v2")?;
+    }
+    eprintln!("{}: of {cuts} cuts {old} left the old state", kind.name);
+    Ok(())
+}
+
+/// If nothing is lost even so, a cut is none, and the others prove nothing.
+fn blindness(kind: &Filesystem) -> Result<()> {
+    let machine = Machine::new(kind)?;
+    machine.pull(&["--no-sync"], "v1")?;
+    machine.cut_power()?;
+    let sound = machine.has("v1").unwrap_or(false)
+        && machine.store.expect_clean().is_ok()
+        && machine.expect("v1").is_ok();
+    ensure!(!sound, "a pull without flushing has survived a power cut");
+    Ok(())
+}
