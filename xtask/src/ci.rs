@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use testkit::peer::peers_dir;
 use xshell::{Shell, cmd};
 
-use crate::flags::{Fuzz, Integration};
+use crate::flags::Integration;
 use crate::say::step;
 use crate::{fuzz, integration, layering, packages, workspace};
 
@@ -20,14 +20,16 @@ pub(crate) fn run() -> Result<()> {
         packages::ensure(packages::INTEGRATION)
     })?;
     // Mostly downloads: they go on beside the builds.
-    let peers = Background::start("peers")?;
+    let peers = Background::start(&["peers"])?;
     let sh = workspace::shell()?;
-    step("format", || Ok(cmd!(sh, "cargo fmt --all --check").run()?))?;
+    step("format", || {
+        cmd!(sh, "cargo fmt --all --check").run()?;
+        fuzz::check_format(&sh)
+    })?;
     step("layering", layering::run)?;
     step("lints", || {
         let lints = cmd!(sh, "cargo clippy --workspace --all-targets --locked -- -D warnings");
-        lints.run()?;
-        fuzz::lint(&sh)
+        Ok(lints.run()?)
     })?;
     step("tests", || {
         // The scenarios have their own step, with filesystems.
@@ -37,15 +39,18 @@ pub(crate) fn run() -> Result<()> {
         }
         Ok(())
     })?;
-    step("fuzz", || fuzz::run(&Fuzz { target: None, seconds: 3 }))?;
     step("docs", || {
         let _flags = sh.push_env("RUSTDOCFLAGS", "-D warnings");
         Ok(cmd!(sh, "cargo doc --workspace --no-deps --locked").run()?)
     })?;
     step("peers", || peers.finish())?;
     step("examples", || examples(&sh))?;
+    // Scenarios mostly wait for the disk.
+    packages::ensure(packages::FUZZ)?;
+    let fuzz = Background::start(&["fuzz", "--seconds", "3"])?;
     let everything = Integration { fs: Vec::new(), threads: 2, filter: None };
     step("integration", || integration::run(&everything))?;
+    step("fuzz", || fuzz.finish())?;
     eprintln!("=== ci: all passed in {:.0} s", start.elapsed().as_secs_f64());
     Ok(())
 }
@@ -70,22 +75,22 @@ fn examples(sh: &Shell) -> Result<()> {
 
 /// A task of ours that runs beside this one; its output shows up if it fails.
 struct Background {
-    task: &'static str,
+    task: &'static [&'static str],
     process: Child,
     log: tempfile::NamedTempFile,
 }
 
 impl Background {
-    fn start(task: &'static str) -> Result<Self> {
+    fn start(task: &'static [&'static str]) -> Result<Self> {
         let log = tempfile::NamedTempFile::new().context("make a log file")?;
         let output = || -> Result<File> { log.reopen().context("open a log file") };
         let process = Command::new(std::env::current_exe()?)
-            .arg(task)
+            .args(task)
             .stdin(Stdio::null())
             .stdout(output()?)
             .stderr(output()?)
             .spawn()
-            .with_context(|| format!("start {task}"))?;
+            .with_context(|| format!("start {}", task.join(" ")))?;
         Ok(Self { task, process, log })
     }
 
@@ -95,7 +100,7 @@ impl Background {
             return Ok(());
         }
         let log = std::fs::read(self.log.path()).context("read the log")?;
-        bail!("{}: {status}\n{}", self.task, String::from_utf8_lossy(&log))
+        bail!("{}: {status}\n{}", self.task.join(" "), String::from_utf8_lossy(&log))
     }
 }
 

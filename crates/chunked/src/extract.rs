@@ -183,10 +183,10 @@ fn verify(file: &TocFile<'_>, target: &File) -> Result<(), ExtractError> {
 
 #[cfg(test)]
 mod tests {
-    use storage_core::{BytesSource, Entry, EntryKind, Time};
+    use storage_core::BytesSource;
 
     use super::*;
-    use crate::write::{WriteOptions, write_blob};
+    use crate::test_blob::blob_of;
     use crate::{Toc, TocLocation};
 
     fn noise(length: usize, mut seed: u64) -> Vec<u8> {
@@ -199,34 +199,12 @@ mod tests {
         (0..length).map(|_| next()).collect()
     }
 
-    fn blob(files: &[(&str, Vec<u8>)]) -> Vec<u8> {
-        let mut tar = tarball::TarWriter::new(Vec::new(), tarball::WriterOptions::default());
-        for (name, content) in files {
-            let entry = Entry {
-                name: name.as_bytes().into(),
-                kind: EntryKind::Regular,
-                mode: 0o644,
-                uid: 0,
-                gid: 0,
-                size: content.len() as u64,
-                mtime: Time::EPOCH,
-                atime: None,
-                ctime: None,
-                xattrs: vec![],
-            };
-            tar.entry(&entry, &content[..]).unwrap();
-        }
-        let mut blob = Vec::new();
-        write_blob(&tar.finish().unwrap()[..], &mut blob, &WriteOptions::default()).unwrap();
-        blob
-    }
-
     #[test]
     fn single_files_come_and_nothing_else() {
         let with_hole = [noise(300_000, 1), vec![0; 100_000], noise(5000, 2)].concat();
         let contents =
             [("a", noise(1_000_000, 3)), ("b", with_hole), ("c", noise(70_000, 4)), ("d", vec![5])];
-        let source = BytesSource::new(blob(&contents));
+        let source = BytesSource::new(blob_of(&contents));
         let location = TocLocation::from_footer(&source).unwrap().unwrap();
         let toc = Toc::fetch(&source, &location, &Limits::default()).unwrap();
         let before = source.usage().bytes;
@@ -245,7 +223,7 @@ mod tests {
 
     #[test]
     fn a_wrong_byte_is_an_error() {
-        let mut bytes = blob(&[("a", noise(100_000, 1))]);
+        let mut bytes = blob_of(&[("a", noise(100_000, 1))]);
         let source = BytesSource::new(bytes.clone());
         let location = TocLocation::from_footer(&source).unwrap().unwrap();
         let toc = Toc::fetch(&source, &location, &Limits::default()).unwrap();

@@ -94,33 +94,11 @@ fn tile(
 
 #[cfg(test)]
 mod tests {
-    use storage_core::{BytesSource, Entry, EntryKind, RangeSource as _, Time};
+    use storage_core::{BytesSource, RangeSource as _};
 
     use super::*;
     use crate::Limits;
-    use crate::write::{WriteOptions, write_blob};
-
-    fn blob(files: &[(&str, Vec<u8>)]) -> Vec<u8> {
-        let mut tar = tarball::TarWriter::new(Vec::new(), tarball::WriterOptions::default());
-        for (name, content) in files {
-            let entry = Entry {
-                name: name.as_bytes().into(),
-                kind: EntryKind::Regular,
-                mode: 0o644,
-                uid: 0,
-                gid: 0,
-                size: content.len() as u64,
-                mtime: Time::EPOCH,
-                atime: None,
-                ctime: None,
-                xattrs: vec![],
-            };
-            tar.entry(&entry, &content[..]).unwrap();
-        }
-        let mut blob = Vec::new();
-        write_blob(&tar.finish().unwrap()[..], &mut blob, &WriteOptions::default()).unwrap();
-        blob
-    }
+    use crate::test_blob::blob_of;
 
     fn part(blob: &[u8], frame: &Frame) -> Vec<u8> {
         let at = usize::try_from(frame.offset).unwrap();
@@ -131,7 +109,7 @@ mod tests {
     fn frames_tile_the_blob_and_hold_what_they_are_said_to() {
         let with_hole = [vec![1; 5000], vec![0; 5000], vec![2; 5000]].concat();
         let files = [("a", vec![7; 10]), ("b", vec![]), ("c", with_hole)];
-        let blob = blob(&files);
+        let blob = blob_of(&files);
         let source = BytesSource::new(blob.clone());
         let location = TocLocation::from_footer(&source).unwrap().unwrap();
         let toc = Toc::fetch(&source, &location, &Limits::default()).unwrap();
@@ -164,7 +142,7 @@ mod tests {
 
     #[test]
     fn what_a_location_leaves_out_is_unknown() {
-        let blob = blob(&[("a", vec![7; 10])]);
+        let blob = blob_of(&[("a", vec![7; 10])]);
         let source = BytesSource::new(blob.clone());
         let mut location = TocLocation::from_footer(&source).unwrap().unwrap();
         let toc = Toc::fetch(&source, &location, &Limits::default()).unwrap();
@@ -176,7 +154,7 @@ mod tests {
 
     #[test]
     fn a_location_inside_of_the_data_leads_to_no_frame_over_another() {
-        let blob = blob(&[("a", vec![7; 10])]);
+        let blob = blob_of(&[("a", vec![7; 10])]);
         let source = BytesSource::new(blob.clone());
         let mut location = TocLocation::from_footer(&source).unwrap().unwrap();
         let toc = Toc::fetch(&source, &location, &Limits::default()).unwrap();
@@ -191,7 +169,7 @@ mod tests {
 
     #[test]
     fn a_toc_is_fetched_alone_and_verified() {
-        let mut blob = blob(&[("a", vec![7; 100_000])]);
+        let mut blob = blob_of(&[("a", vec![7; 100_000])]);
         let location = TocLocation::from_footer(&BytesSource::new(blob.clone())).unwrap().unwrap();
         let source = BytesSource::new(blob.clone());
         let toc = Toc::fetch(&source, &location, &Limits::default()).unwrap();

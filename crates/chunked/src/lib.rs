@@ -114,6 +114,8 @@ mod plan;
 mod prove;
 mod report;
 mod spill;
+#[cfg(test)]
+mod test_blob;
 mod toc;
 mod unpack;
 pub mod write;
