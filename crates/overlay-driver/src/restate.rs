@@ -21,8 +21,9 @@ impl Driver {
     /// If the layer has no directory, or that cannot be told.
     pub fn has_link(&self, id: &LayerId) -> Result<bool, FsError> {
         // A damaged name is no name.
-        let Ok(Some(link)) = lower::read_link_name(&self.home.layer(id)?) else { return Ok(false) };
-        Ok(self.home.links.read_link(link.as_str())? == Some(layout::link_target(id)))
+        let dir = self.home.expect(id)?.dir;
+        let Ok(Some(link)) = lower::read_link_name(&dir) else { return Ok(false) };
+        Ok(self.home.layer_of_link(&link)?.as_ref() == Some(id))
     }
 
     /// Writes again what a layer's directory says beside its tree: its short link, and
