@@ -47,7 +47,7 @@ pub(crate) fn run() -> Result<()> {
     step("examples", || examples(&sh))?;
     // Scenarios mostly wait for the disk.
     packages::ensure(packages::FUZZ)?;
-    let fuzz = Background::start(&["fuzz", "--seconds", "3"])?;
+    let fuzz = Background::start(&["fuzz", "--runs", "5000"])?;
     let everything = Integration { fs: Vec::new(), threads: 2, filter: None };
     step("integration", || integration::run(&everything))?;
     step("fuzz", || fuzz.finish())?;

@@ -83,6 +83,9 @@ pub(crate) struct Fuzz {
     /// For how long each target runs.
     #[arg(long, default_value_t = 5)]
     pub(crate) seconds: u32,
+    /// So many inputs for each target instead, the same ones every time, from the seeds on.
+    #[arg(long)]
+    pub(crate) runs: Option<u32>,
 }
 
 #[derive(Debug, Args)]

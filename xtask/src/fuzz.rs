@@ -34,7 +34,7 @@ pub(crate) fn run(flags: &Fuzz) -> Result<()> {
         targets = vec![one.clone()];
     }
     step("build of the fuzz targets", || place.build(&sh, flags.target.as_deref()))?;
-    let outcomes = place.run_all(&targets, flags.seconds);
+    let outcomes = place.run_all(&targets, flags);
     print(&outcomes);
     let crashed: Vec<&str> =
         outcomes.iter().filter(|outcome| outcome.crashed).map(|outcome| &*outcome.target).collect();
@@ -112,12 +112,12 @@ impl Place {
     }
 
     /// As many at a time as there are processors.
-    fn run_all(&self, targets: &[String], seconds: u32) -> Vec<Outcome> {
+    fn run_all(&self, targets: &[String], flags: &Fuzz) -> Vec<Outcome> {
         let left = Mutex::new(targets.iter());
         let outcomes = Mutex::new(Vec::new());
         let worker = || {
             while let Some(target) = locked(&left, Iterator::next) {
-                let outcome = self.run(target, seconds);
+                let outcome = self.run(target, flags);
                 locked(&outcomes, |outcomes| outcomes.push(outcome));
             }
         };
@@ -133,8 +133,8 @@ impl Place {
     }
 
     /// Runs one target; what it says is shown if it failed.
-    fn run(&self, target: &str, seconds: u32) -> Outcome {
-        let ran = self.command(target, seconds).and_then(|mut command| {
+    fn run(&self, target: &str, flags: &Fuzz) -> Outcome {
+        let ran = self.command(target, flags).and_then(|mut command| {
             command.output().with_context(|| format!("run the target {target}"))
         });
         let (log, crashed) = match ran {
@@ -153,9 +153,17 @@ impl Place {
         Outcome { target: target.into(), executed, covered, added, crashed }
     }
 
-    fn command(&self, target: &str, seconds: u32) -> Result<Command> {
+    fn command(&self, target: &str, flags: &Fuzz) -> Result<Command> {
         // What earlier runs found worth keeping makes later ones start further on.
-        let corpus = self.built.join("corpus").join(target);
+        let mut corpus = self.built.join("corpus").join(target);
+        let mut limits = vec![format!("-max_total_time={}", flags.seconds)];
+        if let Some(runs) = flags.runs {
+            corpus = self.built.join("fixed").join(target);
+            if corpus.exists() {
+                std::fs::remove_dir_all(&corpus).context("remove what an earlier run kept")?;
+            }
+            limits = vec![format!("-runs={runs}"), "-seed=1".into()];
+        }
         for dir in [&corpus, &self.found] {
             std::fs::create_dir_all(dir).with_context(|| format!("make {}", dir.display()))?;
         }
@@ -165,7 +173,7 @@ impl Place {
         command
             .arg(corpus)
             .arg(self.seeds.join(target))
-            .arg(format!("-max_total_time={seconds}"))
+            .args(limits)
             .arg(format!("-artifact_prefix={}", prefix.display()))
             .args([
                 "-print_final_stats=1",
