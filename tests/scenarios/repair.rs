@@ -21,6 +21,7 @@ use testkit::layout::Image;
 use testkit::peer::{Compression, Podman};
 use testkit::registry::Traffic;
 
+use crate::built::Built;
 use crate::needs::on;
 use crate::small;
 use crate::store::{Store, said};
@@ -298,14 +299,30 @@ fn every_kind(filesystem: &Filesystem, form: Compression) -> Result<()> {
     Ok(())
 }
 
+/// A store with version v1 of the small image.
+struct Pulled {
+    store: Store,
+    small: Built,
+    /// What it was pulled from.
+    from: String,
+    image: Image,
+}
+
+impl Pulled {
+    fn new(filesystem: &Filesystem) -> Result<Self> {
+        let form = Compression::Chunked;
+        let store = Store::new(filesystem)?;
+        let small = small::make(&store.room().join("small"), &[form])?;
+        let from = small.reference(form, "v1");
+        store.pull(&from)?;
+        let image = small.layout(form).image("v1")?;
+        Ok(Self { store, small, from, image })
+    }
+}
+
 /// An overlay must not change under a mount: it is said, and mended once it is gone.
 fn mounted(filesystem: &Filesystem) -> Result<()> {
-    let form = Compression::Chunked;
-    let store = Store::new(filesystem)?;
-    let small = small::make(&store.room().join("small"), &[form])?;
-    let from = small.reference(form, "v1");
-    store.pull(&from)?;
-    let image = small.layout(form).image("v1")?;
+    let Pulled { store, small, from, image } = Pulled::new(filesystem)?;
     let point: PathBuf = store.room().join("mounted");
     fs::create_dir(&point)?;
     let point = point.to_str().context("a plain path")?;
@@ -327,12 +344,7 @@ fn mounted(filesystem: &Filesystem) -> Result<()> {
 
 /// Killed anywhere, a repair leaves what the next one mends.
 fn killed(filesystem: &Filesystem) -> Result<()> {
-    let form = Compression::Chunked;
-    let store = Store::new(filesystem)?;
-    let small = small::make(&store.room().join("small"), &[form])?;
-    let from = small.reference(form, "v1");
-    store.pull(&from)?;
-    let image = small.layout(form).image("v1")?;
+    let Pulled { store, small, from, image } = Pulled::new(filesystem)?;
     let at = |name: &str| store.diff(&image.layers[0].layer_id).join(name);
     let stride = if world::full() { 1 } else { 7 };
     let mut points = 0;

@@ -9,6 +9,7 @@ use storage_core::{
     FsError, FsResultExt, Hasher, LayerPath, RangeReader, RangeSource, SourceError,
 };
 
+use crate::assemble::read_range;
 use crate::{Chunk, Limits, TocFile};
 
 /// Compressed bytes that are fetched and held at once.
@@ -165,15 +166,12 @@ fn decode(
 }
 
 fn verify(file: &TocFile<'_>, target: &File) -> Result<(), ExtractError> {
-    let (mut buffer, mut hash, mut at) = (vec![0; BUFFER], Hasher::new(), 0);
-    loop {
-        let count = target.read_at(&mut buffer, at).during("read", file.path().as_path())?;
-        if count == 0 {
-            break;
-        }
-        hash.update(&buffer[..count]);
-        at += count as u64;
-    }
+    let mut hash = Hasher::new();
+    let read: io::Result<()> = read_range(target, 0..file.size(), |_, bytes| {
+        hash.update(bytes);
+        Ok(())
+    });
+    read.during("read", file.path().as_path())?;
     if hash.finish() == *file.digest().digest() {
         Ok(())
     } else {

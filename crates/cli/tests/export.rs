@@ -1,56 +1,33 @@
 //! `reflayer export`, by sha256sum.
 
+mod common;
+
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use serde_json::Value;
+use common::Place;
 
-struct Place(tempfile::TempDir);
-
-impl Place {
-    /// A store with one layer of two small files and a larger one.
-    fn new() -> Self {
-        let place = Self(tempfile::tempdir().unwrap());
-        let tree = place.path("tree");
-        fs::create_dir(&tree).unwrap();
-        for name in ["a", "b"] {
-            fs::write(tree.join(name), name.repeat(1000)).unwrap();
-        }
-        fs::write(tree.join("large"), vec![7; 300_000]).unwrap();
-        let layout = format!("oci:{}:v1", place.path("layout").display());
-        place.document(&["build-image", tree.to_str().unwrap(), &layout]);
-        place.document(&["pull", &layout]);
-        place
+/// A store with one layer of two small files and a larger one.
+fn pulled() -> Place {
+    let place = Place::new();
+    let tree = place.path("tree");
+    fs::create_dir(&tree).unwrap();
+    for name in ["a", "b"] {
+        fs::write(tree.join(name), name.repeat(1000)).unwrap();
     }
+    fs::write(tree.join("large"), vec![7; 300_000]).unwrap();
+    let layout = format!("oci:{}:v1", place.path("layout").display());
+    place.document(&["build-image", tree.to_str().unwrap(), &layout]);
+    place.document(&["pull", &layout]);
+    place
+}
 
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_reflayer"));
-        command.arg("--root").arg(self.path("root")).arg("--runroot").arg(self.path("run"));
-        command.args(args);
-        command
-    }
-
-    fn run(&self, args: &[&str]) -> Output {
-        self.command(args).output().unwrap()
-    }
-
-    fn document(&self, args: &[&str]) -> Value {
-        let output = self.run(&[&["--json"], args].concat());
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        serde_json::from_slice(&output.stdout).unwrap()
-    }
-
-    /// Id and DiffID of the layer.
-    fn layer(&self) -> (String, String) {
-        let layers = self.document(&["layers"]);
-        let text = |key: &str| layers[0][key].as_str().unwrap().to_owned();
-        (text("id"), text("diff_id"))
-    }
+/// Id and DiffID of its layer.
+fn layer(place: &Place) -> (String, String) {
+    let layers = place.document(&["layers"]);
+    let text = |key: &str| layers[0][key].as_str().unwrap().to_owned();
+    (text("id"), text("diff_id"))
 }
 
 fn sha256(path: &Path) -> String {
@@ -64,8 +41,8 @@ fn said(output: &Output) -> String {
 
 #[test]
 fn the_tar_has_the_digest_that_is_the_diff_id() {
-    let place = Place::new();
-    let (id, diff_id) = place.layer();
+    let place = pulled();
+    let (id, diff_id) = layer(&place);
     for name in [&id[..], &id[..8], &diff_id] {
         let tar = place.path("piped.tar");
         let file = fs::File::create(&tar).unwrap();
@@ -81,8 +58,8 @@ fn the_tar_has_the_digest_that_is_the_diff_id() {
 
 #[test]
 fn a_layer_that_is_not_what_it_was_is_no_tar() {
-    let place = Place::new();
-    let (id, _) = place.layer();
+    let place = pulled();
+    let (id, _) = layer(&place);
     let diff = place.path("root/overlay").join(&id).join("diff");
     let spoiled: [fn(&Path); 3] = [
         |file| fs::write(file, "A".repeat(1000)).unwrap(),
@@ -105,7 +82,7 @@ fn a_layer_that_is_not_what_it_was_is_no_tar() {
 
 #[test]
 fn what_there_is_no_layer_for_says_so() {
-    let place = Place::new();
+    let place = pulled();
     for (name, code) in [("5f5f", 4), ("nonsense", 4)] {
         let output = place.command(&["export", name]).stdout(Stdio::piped()).output().unwrap();
         assert_eq!(output.status.code(), Some(code), "{}", said(&output));

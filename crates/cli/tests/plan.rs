@@ -1,19 +1,10 @@
 //! `reflayer plan` says what `reflayer pull` then does.
 
+mod common;
+
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 
-use serde_json::Value;
-
-/// Runs the command on the store below `place`; one JSON document comes back.
-fn document(place: &Path, args: &[&str]) -> Value {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_reflayer"));
-    command.arg("--root").arg(place.join("root")).arg("--runroot").arg(place.join("run"));
-    let output = command.arg("--json").args(args).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
-}
+use common::Place;
 
 /// Bytes that look like nothing, another sequence for each seed.
 fn noise(seed: u64, length: usize) -> Vec<u8> {
@@ -29,8 +20,8 @@ fn noise(seed: u64, length: usize) -> Vec<u8> {
 
 #[test]
 fn a_pull_does_what_was_planned_and_a_plan_does_nothing() {
-    let place = tempfile::tempdir().unwrap();
-    let (tree, layout) = (place.path().join("tree"), place.path().join("layout"));
+    let place = Place::new();
+    let (tree, layout) = (place.path("tree"), place.path("layout"));
     fs::create_dir(&tree).unwrap();
     for seed in 0..20 {
         fs::write(tree.join(format!("file{seed}")), noise(seed, 30_000)).unwrap();
@@ -38,9 +29,8 @@ fn a_pull_does_what_was_planned_and_a_plan_does_nothing() {
     let mut large = noise(100, 600_000);
     fs::write(tree.join("large"), &large).unwrap();
     let reference = |tag: &str| format!("oci:{}:{tag}", layout.display());
-    let build = |tag: &str| {
-        document(place.path(), &["build-image", tree.to_str().unwrap(), &reference(tag)])
-    };
+    let build =
+        |tag: &str| place.document(&["build-image", tree.to_str().unwrap(), &reference(tag)]);
     build("v1");
     large.splice(300_000..300_000, noise(101, 5_000));
     fs::write(tree.join("large"), &large).unwrap();
@@ -48,13 +38,13 @@ fn a_pull_does_what_was_planned_and_a_plan_does_nothing() {
     build("v2");
 
     for tag in ["v1", "v2"] {
-        let plan = document(place.path(), &["plan", &reference(tag)]);
-        let images = document(place.path(), &["images"]);
+        let plan = place.document(&["plan", &reference(tag)]);
+        let images = place.document(&["images"]);
         assert_eq!(images.as_array().unwrap().len(), usize::from(tag == "v2"), "{images}");
-        let staging = place.path().join("root/overlay/staging");
+        let staging = place.path("root/overlay/staging");
         let left = fs::read_dir(staging).map_or(0, Iterator::count);
         assert_eq!(left, 0, "a plan leaves nothing in staging");
-        let pull = document(place.path(), &["pull", &reference(tag)]);
+        let pull = place.document(&["pull", &reference(tag)]);
         let (planned, done) = (&plan["bytes"], &pull["bytes"]);
         assert_eq!(planned["to_fetch"], done["fetched"], "{tag}");
         for key in ["reused_files", "reused_chunks", "holes"] {
@@ -70,7 +60,7 @@ fn a_pull_does_what_was_planned_and_a_plan_does_nothing() {
             assert_eq!(layer["from"][0]["chunk_bytes"], planned["reused_chunks"]);
         }
     }
-    let plan = document(place.path(), &["plan", &reference("v2")]);
+    let plan = place.document(&["plan", &reference("v2")]);
     assert_eq!(
         (&plan["layers"][0]["path"], &plan["bytes"]["to_fetch"]),
         (&"present".into(), &0.into())

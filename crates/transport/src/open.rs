@@ -1,6 +1,6 @@
 //! From a reference to what it names.
 
-use crate::{ImageSource, OciLayout, Options, Reference, Registry, TransportError};
+use crate::{ImageSource, LayoutError, OciLayout, Options, Reference, Registry, TransportError};
 
 /// Opens the place that `reference` names.
 ///
@@ -15,7 +15,7 @@ pub fn open(
     options: &Options,
 ) -> Result<Box<dyn ImageSource>, TransportError> {
     let place = reference.to_string();
-    let layout = |source| TransportError::Layout { place, source: Box::new(source) };
+    let layout = |error: LayoutError| error.at(place);
     Ok(match reference {
         Reference::Docker(docker) => {
             Box::new(Registry::new(docker, options).map_err(|source| TransportError::Registry {

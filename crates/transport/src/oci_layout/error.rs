@@ -4,6 +4,8 @@ use std::io;
 
 use storage_core::{BlobDigest, FsError};
 
+use crate::TransportError;
+
 /// A layout, or a file in it, that could not be read or written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -100,6 +102,11 @@ pub enum LayoutError {
 }
 
 impl LayoutError {
+    /// The same as the error of a whole image, which is at `place`.
+    pub(crate) fn at(self, place: impl Into<String>) -> TransportError {
+        TransportError::Layout { place: place.into(), source: self.into() }
+    }
+
     /// Whether the layout, or the tag in it, does not exist.
     pub fn is_not_found(&self) -> bool {
         match self {

@@ -148,10 +148,7 @@ impl OciLayout {
     }
 
     fn placed<T>(&self, result: Result<T, LayoutError>) -> Result<T, TransportError> {
-        result.map_err(|source| TransportError::Layout {
-            place: self.place.clone(),
-            source: source.into(),
-        })
+        result.map_err(|error| error.at(&self.place))
     }
 }
 

@@ -27,18 +27,14 @@ impl LayoutTarget {
         tag: Option<&str>,
         place: String,
     ) -> Result<Self, TransportError> {
-        let writer = open(dir);
-        match writer {
+        match open(dir) {
             Ok(writer) => Ok(Self { writer, tag: tag.map(Into::into), place }),
-            Err(source) => Err(TransportError::Layout { place, source: source.into() }),
+            Err(error) => Err(error.at(place)),
         }
     }
 
     fn placed<T>(&self, result: Result<T, LayoutError>) -> Result<T, TransportError> {
-        result.map_err(|source| TransportError::Layout {
-            place: self.place.clone(),
-            source: source.into(),
-        })
+        result.map_err(|error| error.at(&self.place))
     }
 
     fn put(

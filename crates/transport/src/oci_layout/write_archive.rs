@@ -50,7 +50,7 @@ impl ArchiveTarget {
                 let archive = Mutex::new(Archive { file, blobs: HashSet::new() });
                 Ok(Self { name, tag: tag.map(Into::into), place, archive })
             }
-            Err(source) => Err(TransportError::Layout { place, source: source.into() }),
+            Err(error) => Err(error.at(place)),
         }
     }
 }
@@ -169,10 +169,7 @@ impl ImageTarget for ArchiveTarget {
     ) -> Result<(), TransportError> {
         let mut archive = self.archive.lock().unwrap_or_else(PoisonError::into_inner);
         let put = archive.add_blob(blob, content, &**told);
-        put.map_err(|source| TransportError::Layout {
-            place: self.place.clone(),
-            source: source.into(),
-        })
+        put.map_err(|error| error.at(&self.place))
     }
 
     fn finish(
@@ -183,7 +180,7 @@ impl ImageTarget for ArchiveTarget {
         let Self { name, tag, place, archive } = *self;
         let archive = archive.into_inner().unwrap_or_else(PoisonError::into_inner);
         let finished = archive.finish(&name, tag.as_deref(), manifest, media_type);
-        finished.map_err(|source| TransportError::Layout { place, source: source.into() })
+        finished.map_err(|error| error.at(place))
     }
 }
 
