@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use storage_core::{LayerId, LayerRecord, Layers, LayersWrite, RecordError};
+use storage_core::{LayerId, LayerRecord, Layers, LayersWrite};
 
 use super::error_chain;
 use super::layer::WantedLayer;
@@ -40,21 +40,6 @@ impl Store {
         let kept = damaged.intersection(&mounted).cloned().collect();
         damaged.retain(|id| !mounted.contains(id));
         Damaged { replaced: damaged, kept }
-    }
-
-    /// Says of damaged layers that they stay so.
-    pub(super) fn explain_kept(
-        &self,
-        wanted: &[WantedLayer],
-        reports: &mut [LayerReport],
-    ) -> Result<(), RecordError> {
-        let kept = self.damaged(wanted, &*self.layers.read()?).kept;
-        for report in reports.iter_mut().filter(|report| kept.contains(&report.layer_id)) {
-            let layer = &report.layer_id;
-            tracing::warn!(%layer, "it is damaged, and stays so while it is mounted");
-            report.reason = "in the store, damaged, and left alone while it is mounted".into();
-        }
-        Ok(())
     }
 
     fn is_damaged(&self, record: &LayerRecord, layers: &Layers<'_>) -> bool {
@@ -132,6 +117,15 @@ impl Store {
             stale.insert(record.id.clone());
         }
         Ok(!above.is_empty())
+    }
+}
+
+/// Says of damaged layers that they stay so.
+pub(super) fn explain_kept(kept: &BTreeSet<LayerId>, reports: &mut [LayerReport]) {
+    for report in reports.iter_mut().filter(|report| kept.contains(&report.layer_id)) {
+        let layer = &report.layer_id;
+        tracing::warn!(%layer, "it is damaged, and stays so while it is mounted");
+        report.reason = "in the store, damaged, and left alone while it is mounted".into();
     }
 }
 

@@ -41,6 +41,7 @@ pub(crate) use publish::{INDEX_KEY, Removal, TOC_KEY, has_repeated_names, set_in
 
 use bounds::Bounds;
 use claim::Claims;
+use damaged::explain_kept;
 use fetch::Batch;
 use layer::FetchedLayer;
 pub(crate) use layer::WantedLayer;
@@ -175,13 +176,13 @@ impl Store {
                 }
             }
             match self.publish(publication).map_err(Box::new)? {
-                Outcome::Published(image_id) => {
+                Outcome::Published { image: image_id, kept } => {
                     let mut layers = finish_reports(&wanted, reports);
                     let present = layers.iter_mut().filter(|l| l.path == LayerWay::Present);
                     let reasons = present.map(|layer| (&layer.layer_id, &mut layer.reason));
                     self.only_elsewhere()?.explain(reasons);
                     claims.explain(&mut layers);
-                    self.explain_kept(&wanted, &mut layers)?;
+                    explain_kept(&kept, &mut layers);
                     return Ok(report(reference, name, image_id, &image, layers, started));
                 }
                 Outcome::Gone(back) => publication = back,

@@ -18,6 +18,7 @@ use storage_core::{Durability, FsError, FsResultExt as _, ImageId, LayerId, Temp
 use storage_core::{ImagesWrite, LayerCompression, LayerRecord, LayersWrite, RecordError};
 use transport::{Compression, ResolvedImage};
 
+use super::damaged::Damaged;
 use super::layer::{LayerFacts, Origin, WantedLayer};
 use super::mark::PullMark;
 use crate::Store;
@@ -67,15 +68,15 @@ pub(super) struct Publication<'a> {
     durability: Durability,
     sealed: BTreeMap<usize, (SealedLayer, LayerFacts)>,
     gone: Option<LayerId>,
-    /// Layers with a record that are to be replaced.
-    damaged: BTreeSet<LayerId>,
+    /// Layers with a record that lack something.
+    damaged: Damaged,
 }
 
 /// What became of a [`Publication`].
 #[derive(Debug)]
 pub(super) enum Outcome<'a> {
-    /// Layers and image are in the store.
-    Published(ImageId),
+    /// Layers and image are in the store; these of the layers stayed damaged.
+    Published { image: ImageId, kept: BTreeSet<LayerId> },
     /// A layer that was there has been removed; nothing was recorded.
     Gone(Publication<'a>),
 }
@@ -89,7 +90,7 @@ impl<'a> Publication<'a> {
         durability: Durability,
     ) -> Self {
         let metadata = mark.metadata();
-        let (sealed, gone, damaged) = (BTreeMap::new(), None, BTreeSet::new());
+        let (sealed, gone, damaged) = (BTreeMap::new(), None, Damaged::default());
         Self { image, name, wanted, metadata, durability, sealed, gone, damaged }
     }
 
@@ -134,7 +135,7 @@ impl<'a> Publication<'a> {
 
     fn is_present(&self, index: usize, layers: &LayersWrite<'_>) -> bool {
         let id = &self.wanted[index].id;
-        layers.get(id).is_some() && !self.damaged.contains(id)
+        layers.get(id).is_some() && !self.damaged.replaced.contains(id)
     }
 }
 
@@ -155,7 +156,7 @@ impl Store {
         let mut leftovers = Leftovers::default();
         let result = self.publish_locked(&mut publication, &mut leftovers, true);
         Ok(match result? {
-            Some(image_id) => Outcome::Published(image_id),
+            Some(image) => Outcome::Published { image, kept: publication.damaged.kept },
             None => Outcome::Gone(publication),
         })
     }
@@ -180,7 +181,7 @@ impl Store {
         let elsewhere = self.elsewhere(&[], &[]);
         let mut layers = self.layers.write()?;
         self.remove_incomplete(&mut layers, &mut leftovers.removed)?;
-        publication.damaged = self.damaged(publication.wanted, &layers).replaced;
+        publication.damaged = self.damaged(publication.wanted, &layers);
         leftovers.sealed.extend(publication.without_present(&layers));
         let missing = publication.lowest_missing(&layers, &elsewhere);
         if let Some(index) = missing {
