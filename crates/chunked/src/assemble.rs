@@ -88,7 +88,10 @@ impl<'a> Assembly<'a> {
     /// All chunks are in `target`: gives it its length, and verifies the whole.
     pub(crate) fn finish(mut self, target: &File) -> Result<(), ApplyError> {
         let path = self.file.path();
-        target.set_len(self.file.size()).during("set the length of", path.as_path())?;
+        // What is written last in a file gives it its length.
+        if self.file.chunks().last().is_none_or(|last| last.hole) {
+            target.set_len(self.file.size()).during("set the length of", path.as_path())?;
+        }
         self.catch_up(self.file.chunk_count(), target)?;
         let expected = *self.file.digest().digest();
         let actual = self.hasher.unwrap_or_default().finish();

@@ -130,7 +130,8 @@ impl<'p> Chunks<'p> {
             let goes_on = run.is_some_and(|run| {
                 run.clone.is_of(candidate) && run.goes_on_with(&run.clone, candidate.offset, to)
             });
-            (!goes_on, candidate.offset % self.block != to % self.block)
+            let waits = self.plan.is_in_flight(candidate);
+            (waits, !goes_on, candidate.offset % self.block != to % self.block)
         });
         candidates
     }

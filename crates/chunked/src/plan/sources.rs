@@ -11,8 +11,10 @@ use super::Missing;
 use super::ranges::{Ranges, ranges_for, ranges_from};
 use crate::{Candidate, DedupMap, Toc, TocFile};
 
-/// Uncompressed bytes for which a layer waits until another one is there.
+/// Least uncompressed bytes for which a layer waits until another one is there, and of
+/// how many bytes that it lacks they have to be one: until then the proof waits, too.
 const WORTH_WAITING: u64 = 256 << 10;
+const PER_WAITING: u64 = 32;
 
 /// Opens local files that a [`DedupMap`] names.
 ///
@@ -126,8 +128,8 @@ impl<'t> Plan<'t> {
     pub fn with_in_flight(self, sources: Range<u32>) -> Self {
         let nobody = sources.start..sources.start;
         let plan = Self { in_flight: sources, ..self };
-        let waits = !plan.in_flight.is_empty() && plan.promised() >= WORTH_WAITING;
-        if waits { plan } else { Self { in_flight: nobody, ..plan } }
+        let in_flight = if plan.is_worth_waiting() { plan.in_flight.clone() } else { nobody };
+        Self { in_flight, ..plan }
     }
 
     /// What the plan amounts to.
@@ -215,28 +217,49 @@ impl<'t> Plan<'t> {
         candidate.source >= self.in_flight.start
     }
 
-    /// Whether some place of the file, or of a chunk of it, is in a layer that is being
+    /// Whether the file, or a chunk of it, can be had only from a layer that is being
     /// made.
     pub(crate) fn waits(&self, file: TocFile<'_>) -> bool {
-        !self.in_flight.is_empty()
-            && (self.candidates(file).any(|place| self.is_in_flight(&place))
-                || (0..file.chunk_count()).any(|i| self.chunk_waits(file, i)))
+        if self.in_flight.is_empty() {
+            return false;
+        }
+        if self.candidates(file).next().is_some() {
+            return self.are_in_flight(self.candidates(file));
+        }
+        (0..file.chunk_count()).any(|i| self.chunk_waits(file, i))
     }
 
     fn chunk_waits(&self, file: TocFile<'_>, i: u32) -> bool {
-        self.chunk_candidates(file, i).any(|place| self.is_in_flight(&place))
+        self.are_in_flight(self.chunk_candidates(file, i))
     }
 
-    /// Uncompressed bytes for which some place is in a layer that is being made.
-    fn promised(&self) -> u64 {
-        let of = |file: TocFile<'_>| {
-            if self.candidates(file).any(|place| self.is_in_flight(&place)) {
-                return file.size();
+    /// Whether there are candidates, and all are in layers that are being made.
+    fn are_in_flight(&self, candidates: impl Iterator<Item = Candidate>) -> bool {
+        let mut candidates = candidates.peekable();
+        candidates.peek().is_some() && candidates.all(|candidate| self.is_in_flight(&candidate))
+    }
+
+    /// Whether layers that are being made promise enough.
+    fn is_worth_waiting(&self) -> bool {
+        if self.in_flight.is_empty() {
+            return false;
+        }
+        let (mut promised, mut missing) = (0, 0);
+        for file in self.toc.files() {
+            if self.candidates(file).next().is_some() {
+                let waits = self.are_in_flight(self.candidates(file));
+                promised += if waits { file.size() } else { 0 };
+                continue;
             }
-            let waiting = (0..file.chunk_count()).filter(|&i| self.chunk_waits(file, i));
-            waiting.map(|i| file.chunk(i).size).sum()
-        };
-        self.toc.files().map(of).sum()
+            for (i, chunk) in (0..).zip(file.chunks()).filter(|(_, chunk)| !chunk.hole) {
+                if self.chunk_waits(file, i) {
+                    promised += chunk.size;
+                } else if self.chunk_candidates(file, i).next().is_none() {
+                    missing += chunk.size;
+                }
+            }
+        }
+        promised >= WORTH_WAITING && promised >= missing / PER_WAITING
     }
 
     /// Local files that may be equal to `file`.
@@ -418,6 +441,23 @@ mod tests {
             let exact = |map| Plan::new(&toc, map, Reuse::default()).summary().compressed;
             prop_assert!(exact(&all) <= exact(&fewer));
         }
+    }
+
+    #[test]
+    fn a_layer_waits_for_others_only_where_they_alone_have_much_of_what_it_lacks() {
+        let waits = |lacking: u64, known: &[(usize, usize, u32)]| {
+            let toc = toc(&[(0, vec![WORTH_WAITING]), (0, vec![lacking])]);
+            let map = map(&toc, known);
+            let plan = Plan::new(&toc, &map, Reuse::default()).with_in_flight(3..4);
+            let file = toc.file(0).unwrap();
+            (plan.waits(file), plan.missing().parts.len())
+        };
+        let in_flight = (0, 9, 3);
+        assert_eq!(waits(WORTH_WAITING, &[in_flight]), (true, 1));
+        assert_eq!(waits(WORTH_WAITING, &[in_flight, (0, 9, 1)]), (false, 1));
+        assert_eq!(waits(WORTH_WAITING * (PER_WAITING + 1), &[in_flight]), (false, 2));
+        // Who is not below this layer has nothing for it.
+        assert_eq!(waits(WORTH_WAITING, &[(0, 9, 4)]), (false, 2));
     }
 
     #[test]
