@@ -15,13 +15,17 @@ use crate::plan::ranges::Part;
 use crate::plan::{Missing, Ranges};
 use crate::spill::Spill;
 
+/// Bytes that are taken from the line before their turn.
+const EARLY: usize = 4 << 20;
+
 /// Missing chunks that were asked for.
 pub(crate) struct Arrivals<'d> {
     missing: Missing,
     ranges: Vec<Range<u64>>,
     pieces: Pieces,
-    /// A piece that came before its turn.
-    early: Option<Piece>,
+    /// Pieces that came before their turn, by offset, and how many bytes they are.
+    early: BTreeMap<u64, Piece>,
+    early_bytes: usize,
     /// Offset of the next byte to arrive, for each range.
     arrives: Vec<u64>,
     /// Ranges that have begun and are not at their end.
@@ -57,7 +61,8 @@ impl<'d> Arrivals<'d> {
         Self {
             missing,
             pieces: blob.fetch(ranges.clone()),
-            early: None,
+            early: BTreeMap::new(),
+            early_bytes: 0,
             arrives: ranges.iter().map(|range| range.start).collect(),
             ranges,
             lanes: BTreeMap::new(),
@@ -68,27 +73,29 @@ impl<'d> Arrivals<'d> {
 
     /// Takes what is here already of files up to number `file`; does not wait.
     ///
-    /// What is for later files stays where it is, so that files are made about in
-    /// the order of the tar, which the prover goes by.
+    /// What is for later files is left alone, so that files are made about in the
+    /// order of the tar, which the prover goes by.
     pub(crate) fn take_due(
         &mut self,
         file: u32,
         making: &mut Making<'_, '_>,
     ) -> Result<(), ApplyError> {
-        while self.early.is_some() || self.pieces.is_ready() {
-            let Some(piece) = self.next()? else { return Ok(()) };
-            if self.last_file(&piece) > file {
-                self.early = Some(piece);
-                return Ok(());
+        self.collect(making)?;
+        while let Some(first) = self.early.first_entry() {
+            if first_file(&self.missing, first.get()) > file {
+                break;
             }
+            let piece = first.remove();
+            self.early_bytes -= piece.bytes.len();
             self.arrived(piece, making)?;
+            self.collect(making)?;
         }
         Ok(())
     }
 
     /// Waits for all that is left.
     pub(crate) fn take_all(&mut self, making: &mut Making<'_, '_>) -> Result<(), ApplyError> {
-        while let Some(piece) = self.next()? {
+        while let Some(piece) = self.next(making)? {
             self.arrived(piece, making)?;
         }
         for (&at, range) in self.arrives.iter().zip(&self.ranges) {
@@ -99,28 +106,43 @@ impl<'d> Arrivals<'d> {
         Ok(())
     }
 
-    fn next(&mut self) -> Result<Option<Piece>, ApplyError> {
-        match self.early.take() {
-            Some(piece) => Ok(Some(piece)),
-            None => Ok(self.pieces.next().transpose()?),
+    /// The first of the pieces that are here, or else the next one to come.
+    fn next(&mut self, making: &mut Making<'_, '_>) -> Result<Option<Piece>, ApplyError> {
+        self.collect(making)?;
+        match self.early.pop_first() {
+            Some((_, piece)) => {
+                self.early_bytes -= piece.bytes.len();
+                Ok(Some(piece))
+            }
+            None => self.receive(making),
         }
     }
 
-    /// The last file that has bytes in the piece.
-    fn last_file(&self, piece: &Piece) -> u32 {
-        let end = piece.offset.saturating_add(piece.bytes.len() as u64);
-        let after = self.missing.parts.partition_point(|part| part.start < end);
-        after.checked_sub(1).map_or(0, |last| self.missing.parts[last].file)
+    /// Takes what has come from the line, as far as there is room.
+    fn collect(&mut self, making: &mut Making<'_, '_>) -> Result<(), ApplyError> {
+        while self.early_bytes < EARLY && self.pieces.is_ready() {
+            let Some(piece) = self.receive(making)? else { break };
+            self.early_bytes += piece.bytes.len();
+            self.early.insert(piece.offset, piece);
+        }
+        Ok(())
+    }
+
+    /// Waits for the next piece, of whichever range.
+    fn receive(&mut self, making: &mut Making<'_, '_>) -> Result<Option<Piece>, ApplyError> {
+        let Some(piece) = self.pieces.next().transpose()? else { return Ok(None) };
+        self.count(&piece)?;
+        making.report.fetched += piece.bytes.len() as u64;
+        Ok(Some(piece))
     }
 
     fn arrived(&mut self, piece: Piece, making: &mut Making<'_, '_>) -> Result<(), ApplyError> {
-        self.count(&piece, making)?;
         self.take(piece, making)?;
         self.wake(making)
     }
 
     /// Checks that `piece` is the next one of its range.
-    fn count(&mut self, piece: &Piece, making: &mut Making<'_, '_>) -> Result<(), ApplyError> {
+    fn count(&mut self, piece: &Piece) -> Result<(), ApplyError> {
         let (length, actual) = (piece.bytes.len() as u64, piece.offset);
         let Some(range) = self.ranges.get(piece.range) else {
             return Err(ApplyError::Order { expected: 0, actual });
@@ -130,7 +152,6 @@ impl<'d> Arrivals<'d> {
             return Err(ApplyError::Order { expected: *next, actual });
         }
         *next += length;
-        making.report.fetched += length;
         Ok(())
     }
 
@@ -221,6 +242,12 @@ impl std::fmt::Debug for Arrivals<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Arrivals").field("arrives", &self.arrives).finish_non_exhaustive()
     }
+}
+
+/// The first file that has bytes in the piece, or else the next one.
+fn first_file(missing: &Missing, piece: &Piece) -> u32 {
+    let first = missing.parts.partition_point(|part| part.end <= piece.offset);
+    missing.parts.get(first).map_or(0, |part| part.file)
 }
 
 fn chunk_of(part: &Part, making: &Making<'_, '_>) -> Chunk {

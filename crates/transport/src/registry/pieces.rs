@@ -11,7 +11,7 @@ use tokio::task::AbortHandle;
 use super::net::Net;
 
 /// Bytes that may be on the way; beyond it the network waits.
-const ROOM: usize = 8 << 20;
+const ROOM: usize = 4 << 20;
 
 enum Message {
     Piece(Piece, OwnedSemaphorePermit),

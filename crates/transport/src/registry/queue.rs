@@ -14,7 +14,7 @@ pub(super) const MOST: usize = 64;
 
 /// What a request brings at most, in bytes, if it has several ranges: beyond it a round
 /// trip costs next to nothing, and ranges had better come side by side.
-const HEAVY: u64 = 2 << 20;
+const HEAVY: u64 = 1 << 20;
 
 /// Ranges worth one request, even if the other workers then have nothing to do.
 const WORTH: usize = 16;

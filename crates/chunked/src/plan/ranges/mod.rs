@@ -23,6 +23,11 @@
 //!
 //! Under each rule, needing less never means fetching more: what is bridged for
 //! a part of the chunks is bridged for all of them, too.
+//!
+//! Where several ranges come side by side, long ones are cut, so that what comes at one
+//! time belongs together: files are then whole about in the order of the tar, and can be
+//! proved from memory, beside the fetch. Of two halves of a layer, side by side, the
+//! second one would have to wait on the disk until all of the first is there.
 
 use std::fmt;
 use std::ops::Range;
@@ -44,6 +49,9 @@ const FASTEST: f64 = 25e6;
 /// Of how many bytes one may be wasted. A byte may count for two overlapping
 /// stretches, so that the waste is at most twice this part in all.
 const PER_WASTED: i128 = 24;
+
+/// Longest range, in bytes, where several come side by side; single chunks may be longer.
+const LONGEST: u64 = 2 << 20;
 
 /// Requests that are worth another one, if it may make them fewer.
 const MANY: usize = 8;
@@ -72,7 +80,7 @@ impl Part {
 /// What to ask for, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ranges {
-    /// Ascending and apart; each missing chunk is inside exactly one.
+    /// Ascending; each missing chunk is inside exactly one.
     pub ranges: Vec<Range<u64>>,
     /// The reason that they are these.
     pub choice: Choice,
@@ -86,7 +94,8 @@ pub enum Choice {
     Exact {
         /// How many ranges.
         ranges: usize,
-        /// Requests for them, if none fails and each asks for as many as it may.
+        /// Requests for them, if none fails and each asks for as many as it may; a long
+        /// range takes several.
         requests: usize,
     },
     /// Some gaps are fetched along, because ranges around them would cost more.
@@ -135,23 +144,47 @@ pub(crate) fn ranges_for(parts: &[Part], link: &Link) -> Ranges {
     let cost = Cost::of(link);
     let exact = cost.merge(parts, Bridge::None);
     let ranges = cheapest(parts, &cost);
-    let requests = ranges.len().div_ceil(link.ranges_per_request.max(1));
+    let side_by_side = link.parallel > 1 && ranges.len() > 1;
+    let cut = if side_by_side { cut(&ranges, parts) } else { ranges.clone() };
+    let requests = requests(ranges.len(), link) + cut.len() - ranges.len();
     let gaps = length(&ranges) - length(&exact);
     let choice = match ranges.len() {
         n if n == exact.len() => Choice::Exact { ranges: n, requests },
         1 => Choice::Stream { instead_of: exact.len(), gaps },
         n => Choice::Bridged { ranges: n, requests, gaps },
     };
-    Ranges { ranges, choice }
+    Ranges { ranges: cut, choice }
+}
+
+/// Requests for so many ranges.
+fn requests(ranges: usize, link: &Link) -> usize {
+    ranges.div_ceil(link.ranges_per_request.max(1))
+}
+
+/// Cuts ranges before parts that would make them longer than [`LONGEST`].
+fn cut(ranges: &[Range<u64>], parts: &[Part]) -> Vec<Range<u64>> {
+    let (mut cut, mut parts) = (Vec::new(), parts.iter().peekable());
+    for range in ranges {
+        let mut start = range.start;
+        while let Some(part) = parts.next_if(|part| part.end <= range.end) {
+            if part.end - start > LONGEST && part.start > start {
+                cut.push(start..part.start);
+                start = part.start;
+            }
+        }
+        cut.push(start..range.end);
+    }
+    cut
 }
 
 /// Ranges of `blob` that cover all parts, which are ascending.
 ///
 /// Where they are many, it is found out first what the blob's host can do.
 pub(crate) fn ranges_from(blob: &dyn RangeSource, parts: &[Part]) -> Ranges {
-    let ranges = ranges_for(parts, &blob.link());
+    let link = blob.link();
+    let ranges = ranges_for(parts, &link);
     match ranges.choice {
-        Choice::Exact { requests, .. } if requests < MANY => ranges,
+        Choice::Exact { ranges: n, .. } if requests(n, &link) < MANY => ranges,
         _ => ranges_for(parts, &blob.link_for_many()),
     }
 }

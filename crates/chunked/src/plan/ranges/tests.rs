@@ -23,6 +23,12 @@ fn link(round_trip: u64, bytes_per_second: f64, parallel: usize) -> Link {
     Link { round_trip, bytes_per_second, parallel, ranges_per_request: 1 }
 }
 
+/// Ranges before they were cut: none of those touched another one.
+fn uncut(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
+    let runs = ranges.chunk_by(|a, b| a.end == b.start);
+    runs.map(|run| run[0].start..run[run.len() - 1].end).collect()
+}
+
 /// A cost with this longest gap, where `free` bytes are no longer than headers.
 fn cost(free: u64, gap: u64) -> Cost {
     Cost { free, gap, per_range: 0.0, per_byte: 0.0 }
@@ -61,7 +67,7 @@ proptest! {
     ) {
         let parts = parts(&layout);
         let ranges = ranges_for(&parts, &link).ranges;
-        for pair in ranges.windows(2) {
+        for pair in uncut(&ranges).windows(2) {
             prop_assert!(pair[0].end + Cost::of(&link).free < pair[1].start);
         }
         for part in &parts {
@@ -72,7 +78,26 @@ proptest! {
         }
         for range in &ranges {
             prop_assert!(parts.iter().any(|part| part.start == range.start));
-            prop_assert!(parts.iter().any(|part| part.end == range.end));
+            let ends = |part: &Part| part.end == range.end;
+            prop_assert!(parts.iter().any(ends) || ranges.iter().any(|r| r.start == range.end));
+        }
+    }
+
+    #[test]
+    fn side_by_side_no_range_is_long_but_for_one_part_and_none_is_cut_in_vain(
+        layout in layout(), link in links(),
+    ) {
+        let parts = parts(&layout);
+        let ranges = ranges_for(&parts, &link).ranges;
+        let is_cut = link.parallel > 1 && uncut(&ranges).len() > 1;
+        for range in ranges.iter().filter(|_| is_cut) {
+            let inside = parts.iter().filter(|p| range.start <= p.start && p.end <= range.end);
+            let reach = inside.clone().map(|part| part.end).max().unwrap_or(range.end);
+            prop_assert!(reach - range.start <= LONGEST || inside.count() == 1);
+        }
+        for pair in ranges.windows(2).filter(|pair| pair[0].end == pair[1].start) {
+            let next = parts.iter().find(|part| part.start == pair[1].start).unwrap();
+            prop_assert!(is_cut && next.end - pair[0].start > LONGEST);
         }
     }
 
@@ -121,7 +146,7 @@ proptest! {
         prop_assume!(!parts.is_empty());
         let cost = Cost::of(&link);
         let all = parts[0].start..parts[parts.len() - 1].end;
-        let ranges = ranges_for(&parts, &link).ranges;
+        let ranges = uncut(&ranges_for(&parts, &link).ranges);
         // Gaps that are always bridged may cost more than the request.
         let free = 512.0 * f64::from(u32::try_from(parts.len()).unwrap()) * cost.per_byte;
         let free = if link.ranges_per_request > 1 { 0.0 } else { free };
@@ -146,12 +171,15 @@ proptest! {
     #[test]
     fn the_choice_tells_what_was_chosen(layout in layout(), link in links()) {
         let parts = parts(&layout);
-        let Ranges { ranges, choice } = ranges_for(&parts, &link);
+        let Ranges { ranges: cut, choice } = ranges_for(&parts, &link);
+        let ranges = uncut(&cut);
         let exact = Cost::of(&link).merge(&parts, Bridge::None);
         let along = length(&ranges) - length(&exact);
         match choice {
             Choice::Exact { ranges: n, requests } => {
                 prop_assert_eq!((&exact, n), (&ranges, ranges.len()));
+                let for_cuts = cut.len() - n;
+                let requests = requests - for_cuts;
                 prop_assert!(requests <= n && requests * link.ranges_per_request.max(1) >= n);
             }
             Choice::Bridged { ranges: n, gaps, .. } => {
@@ -206,6 +234,12 @@ fn where_one_request_asks_for_many_ranges_they_are_exact() {
     let text = |link| ranges_for(&parts, link).choice.to_string();
     assert_eq!(text(&single), "one stream: 300 ranges would cost more than 3034850 bytes of gaps");
     assert_eq!(text(&several), "300 ranges in 5 requests: exact");
+    let long = self::parts(&[(0, 1_500_000, true), (0, 1_500_000, true), (900_000, 9, true)]);
+    assert_eq!(
+        ranges_for(&long, &several).choice.to_string(),
+        "2 ranges in 2 requests: exact",
+        "one of which takes a request more"
+    );
     let far = self::parts(&[(0, 500_000, true), (10_000, 9, true), (900_000, 9, true)]);
     assert_eq!(
         ranges_for(&far, &single).choice.to_string(),
