@@ -31,6 +31,7 @@ pub mod digest;
 pub mod disk;
 pub mod exact;
 pub mod extents;
+pub mod forged;
 pub mod fs_role;
 pub mod judge;
 pub mod kill;
