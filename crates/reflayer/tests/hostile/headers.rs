@@ -49,13 +49,16 @@ pub(crate) fn cases() -> Vec<Case> {
         ),
         case(
             "long_name_and_path",
-            [raw(long_name(b'L', b"by-gnu\0")), file("in-header", "1").record("path", "by-pax")],
-            Refuse(""),
+            [
+                raw(long_name(b'L', b"by-gnu\0")),
+                file("in-header", "1").record("path", "by-pax").called("by-gnu"),
+            ],
+            Tree(&["f 644 0:0 by-gnu"]),
         ),
         case(
             "long_name_without_end",
-            [raw(long_name(b'L', b"name")), file("x", "1")],
-            Whole("name"),
+            [raw(long_name(b'L', b"name")), file("x", "1").called("name")],
+            Accept,
         ),
         case(
             "empty_long_name",

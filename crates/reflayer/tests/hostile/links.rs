@@ -203,9 +203,7 @@ pub(crate) fn cases() -> Vec<Case> {
         }),
         lie("toc_leads_a_hard_link_elsewhere", "hard link", |toc| toc[2]["linkName"] = "g".into()),
         lie("toc_makes_a_symlink_of_a_hard_link", "type", |toc| toc[2]["type"] = "symlink".into()),
-        lie("toc_makes_a_hard_link_of_a_symlink", "hard link", |toc| {
-            toc[1]["type"] = "hardlink".into()
-        }),
+        lie("toc_makes_a_hard_link_of_a_symlink", "type", |toc| toc[1]["type"] = "hardlink".into()),
         lie("toc_leads_a_hard_link_outside", "leaves", |toc| toc[2]["linkName"] = "../f".into()),
         lie("toc_leads_nowhere", "type", |toc| toc[1]["linkName"] = "".into()),
     ];

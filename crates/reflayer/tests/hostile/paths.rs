@@ -83,12 +83,8 @@ pub(crate) fn cases() -> Vec<Case> {
             ],
             Accept,
         ),
-        case(
-            "long_by_prefix",
-            [dir("d"), file("x", "1").patch(345, "d").record("path", "d/x")],
-            Accept,
-        ),
-        case("prefix_leaves", [file("x", "1").patch(345, "../..").record("comment", "")], OUTSIDE),
+        case("long_by_prefix", [dir("d"), file("x", "1").patch(345, "d").called("d/x")], Accept),
+        case("prefix_leaves", [file("x", "1").patch(345, "../..")], OUTSIDE),
         // What is a file is no directory for others.
         case(
             "below_a_file",

@@ -39,7 +39,7 @@ impl Parts {
                 parts.add_file(b"pax_global_header", &[]);
                 continue;
             }
-            parts.add_file(&item.name, &item.content);
+            parts.add_file(item.read_name(), &item.content);
             let mut row = fields(item);
             if item.content.is_empty() {
                 parts.entries.push(Value::Object(row));
@@ -136,7 +136,7 @@ fn fields(item: &Item) -> Map<String, Value> {
         _ => "reg",
     };
     put("type", kind.into());
-    put("name", text(&item.name));
+    put("name", text(item.read_name()));
     if !item.link.is_empty() {
         put("linkName", text(&item.link));
     }

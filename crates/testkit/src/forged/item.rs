@@ -6,6 +6,8 @@
 #[derive(Debug, Clone)]
 pub struct Item {
     pub(super) name: Vec<u8>,
+    /// The name that the headers lead to, if it is another.
+    pub(super) called: Option<Vec<u8>>,
     pub(super) flag: u8,
     pub(super) content: Vec<u8>,
     pub(super) link: Vec<u8>,
@@ -25,6 +27,7 @@ pub struct Item {
 fn item(name: impl AsRef<[u8]>, flag: u8) -> Item {
     Item {
         name: name.as_ref().to_vec(),
+        called: None,
         flag,
         content: Vec::new(),
         link: Vec::new(),
@@ -129,6 +132,12 @@ impl Item {
         self
     }
 
+    /// Called so in TOC and tar-split, since that is what records make of its name.
+    #[must_use]
+    pub fn called(self, name: impl AsRef<[u8]>) -> Self {
+        Self { called: Some(name.as_ref().to_vec()), ..self }
+    }
+
     /// With these bytes among its PAX records.
     #[must_use]
     pub fn raw_records(mut self, bytes: impl AsRef<[u8]>) -> Self {
@@ -159,6 +168,11 @@ impl Item {
     #[must_use]
     pub fn gnu(self) -> Self {
         Self { gnu: true, ..self }
+    }
+
+    /// What readers of the tar call it.
+    pub(super) fn read_name(&self) -> &[u8] {
+        self.called.as_ref().unwrap_or(&self.name)
     }
 
     /// Whether the tar has this as an entry of a tree.
