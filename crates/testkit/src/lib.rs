@@ -37,6 +37,7 @@ pub mod judge;
 pub mod kill;
 pub mod layout;
 pub mod loop_fs;
+pub mod odd_registry;
 pub mod peer;
 pub mod proxy;
 pub mod registry;

@@ -4,7 +4,7 @@
 use serde_json::json;
 use testkit::forged::{Recipe, dir, end, file, symlink};
 
-use crate::case::Verdict::{Accept, Refuse, Whole};
+use crate::case::Verdict::{Accept, OnlyByToc, Refuse, Tree, Whole};
 use crate::case::{Case, case, forged};
 use crate::streams::{gzip, zstd};
 
@@ -15,17 +15,16 @@ fn honest() -> Recipe {
 }
 
 pub(crate) fn cases() -> Vec<Case> {
-    let deep: Vec<_> = (1..=700).map(|depth| dir("d/".repeat(depth))).collect();
-    let deeper = format!("{}f", "d/".repeat(2000));
+    let deep: Vec<_> = (1..=1500).map(|depth| dir("d/".repeat(depth))).collect();
     vec![
         forged(
-            "toc_of_200_megabytes_of_nothing",
-            honest().toc_bytes(|toc| toc.extend(vec![b' '; 200 * MIB])),
+            "toc_of_80_megabytes_of_nothing",
+            honest().toc_bytes(|toc| toc.extend(vec![b' '; 80 * MIB])),
             Whole("larger than"),
         ),
         forged(
             "toc_of_a_name_without_end",
-            honest().toc(|toc| toc[0]["name"] = "x".repeat(70 * MIB).into()),
+            honest().toc(|toc| toc[0]["name"] = "x".repeat(20 * MIB).into()),
             Whole(""),
         ),
         forged(
@@ -45,22 +44,27 @@ pub(crate) fn cases() -> Vec<Case> {
             Whole(""),
         ),
         forged(
-            "tar_split_of_200_megabytes_of_nothing",
-            honest().split_bytes(|split| split.extend(vec![b'\n'; 200 * MIB])),
+            "tar_split_of_80_megabytes_of_nothing",
+            honest().split_bytes(|split| split.extend(vec![b'\n'; 80 * MIB])),
             Whole(""),
         ),
         forged(
             "tar_split_of_a_line_without_end",
-            honest().split(|lines| lines[0]["payload"] = "A".repeat(70 * MIB).into()),
+            honest().split(|lines| lines[0]["payload"] = "A".repeat(20 * MIB).into()),
             Whole(""),
         ),
         forged(
-            "content_larger_than_it_says",
-            honest().data(|data| {
-                let at = data.len();
-                data.splice(at..at, zstd(&vec![0; 100 * MIB]));
+            "bomb_behind_the_data",
+            honest().data(|data| data.extend(zstd(&vec![0; 70 * MIB]))),
+            OnlyByToc("digest"),
+        ),
+        forged(
+            "content_that_is_a_bomb",
+            honest().data(|data| *data = zstd(&vec![0; 70 * MIB])).toc(|toc| {
+                toc[1]["offset"] = 0.into();
+                toc[1]["endOffset"] = zstd(&vec![0; 70 * MIB]).len().into();
             }),
-            Refuse(""),
+            Refuse("has digest"),
         ),
         forged(
             "frame_larger_than_its_file",
@@ -69,7 +73,7 @@ pub(crate) fn cases() -> Vec<Case> {
         ),
         forged(
             "zeros_behind_the_end",
-            Recipe::of([file("f", "1")]).trailer(vec![0; 100 * MIB]),
+            Recipe::of([file("f", "1")]).trailer(vec![0; 70 * MIB]),
             Whole(""),
         ),
         forged(
@@ -96,7 +100,7 @@ pub(crate) fn cases() -> Vec<Case> {
                 toc[0]["size"] = json!(1_u64 << 40);
                 toc[0]["chunkType"] = "zeros".into();
             }),
-            Whole("size"),
+            Whole("larger than its blob"),
         ),
         forged(
             "size_of_a_terabyte_everywhere",
@@ -105,12 +109,7 @@ pub(crate) fn cases() -> Vec<Case> {
                 .toc(|toc| toc[0]["chunkType"] = "zeros".into()),
             Refuse("cut inside a file"),
         ),
-        case("directories_700_deep", deep, Accept),
-        case(
-            "directories_2000_deep_without_entries",
-            [file(deeper, "1")],
-            crate::case::Verdict::Tree(DEEP),
-        ),
+        case("directories_1500_deep", deep, Accept),
         case("many_entries", (0..3000).map(|number| file(format!("f{number}"), "")), Accept),
         case("many_ends", (0..100).map(|_| end()).chain([file("f", "1")]), Whole("")),
         case(
@@ -124,9 +123,7 @@ pub(crate) fn cases() -> Vec<Case> {
             "xattrs_by_the_thousand",
             Recipe::of([(0..1000)
                 .fold(file("f", "1"), |item, key| item.xattr(format!("com.example.{key}"), "v"))]),
-            crate::case::Verdict::Tree(&["f 644 0:0 f"]),
+            Tree(&["f 644 0:0 f"]),
         ),
     ]
 }
-
-const DEEP: &[&str] = &[];

@@ -143,7 +143,7 @@ pub(crate) fn cases() -> Vec<Case> {
         case(
             "global",
             [global(&[("comment", "0123456789abcdef")]), file("f", "1")],
-            WholeTree("", &["f 644 0:0 f"]),
+            Tree(&["f 644 0:0 f"]),
         ),
         case(
             "global_path",

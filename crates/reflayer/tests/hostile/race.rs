@@ -97,7 +97,7 @@ fn staged(place: &Path) -> Vec<PathBuf> {
         .into_iter()
         .filter(|root| root.file_name().is_some_and(|name| begins(name, "root-")))
         .flat_map(|root| list(&root.join("overlay/staging")));
-    let trees = slots.map(|slot| slot.join("dir"));
+    let trees = slots.map(|slot| slot.join("layer/diff"));
     trees.flat_map(|tree| list(&tree)).filter(|path| path.is_dir() && !path.is_symlink()).collect()
 }
 
