@@ -89,7 +89,8 @@ fn r21_every_mode_of_the_misbehaving_registry_ends_right_or_in_a_clean_error() {
     let place = tempfile::tempdir().unwrap();
     let (old, new) = (layer(false), layer(true));
     let reference = place.path().join("reference");
-    pull(&reference, &OddRegistry::start(Mode::Right, &[new.clone()]).unwrap()).unwrap();
+    pull(&reference, &OddRegistry::start(Mode::Right, std::slice::from_ref(&new)).unwrap())
+        .unwrap();
     let good = OddRegistry::start(Mode::Right, &[old]).unwrap();
     let failed: Vec<String> = MODES
         .iter()
@@ -98,7 +99,7 @@ fn r21_every_mode_of_the_misbehaving_registry_ends_right_or_in_a_clean_error() {
             let root = place.path().join(format!("store-{number}"));
             // What is there already makes many ranges of the rest.
             pull(&root, &good).unwrap();
-            let registry = OddRegistry::start(*mode, &[new.clone()]).unwrap();
+            let registry = OddRegistry::start(*mode, std::slice::from_ref(&new)).unwrap();
             let result = pull(&root, &registry);
             let wrong = judge(&root, &reference, &registry, result.as_ref(), *end).err()?;
             let said = result.map_or_else(|error| error, |report| report.layers[0].reason.clone());
@@ -142,7 +143,8 @@ fn judge(
 
 /// Forty files, every second of which is new in the new version.
 fn layer(new: bool) -> Forged {
-    let content = |number: u64| noise(6000, number + if new && number % 2 == 0 { 100 } else { 0 });
+    let content =
+        |number: u64| noise(6000, number + if new && number.is_multiple_of(2) { 100 } else { 0 });
     let owner = rustix::process::geteuid().as_raw().into();
     let group = rustix::process::getegid().as_raw().into();
     let make =

@@ -7,6 +7,12 @@
 //! reach, must stay as they were.
 //!
 //! A case that cannot be tried without being root shows up as ignored.
+#![expect(
+    clippy::too_many_lines,
+    clippy::items_after_statements,
+    clippy::semicolon_if_nothing_returned,
+    reason = "tables of cases, each with its lie beside it"
+)]
 
 mod annotations;
 mod bombs;

@@ -180,21 +180,16 @@ fn line(path: &[u8], node: &compare::Node) -> String {
         Kind::Socket | Kind::Whiteout => '?',
     };
     let mode = if sign == 'l' { String::new() } else { format!("{:o} ", node.mode) };
-    let mut line = format!("{sign} {mode}{}:{} {name}", node.owner.0, node.owner.1);
-    if let Some(link) = &node.link {
-        let link = String::from_utf8_lossy(link).replace(canary::out(), "OUT");
-        line += &format!(" -> {link}");
-    }
-    if let Some((major, minor)) = node.device {
-        line += &format!(" {major},{minor}");
-    }
-    if let Some(first) = &node.first_name {
-        line += &format!(" = {first}");
-    }
-    for (key, value) in &node.xattrs {
-        line += &format!(" {key}={}", String::from_utf8_lossy(value));
-    }
-    line
+    let target = node.link.as_ref().map(|target| {
+        let target = String::from_utf8_lossy(target).replace(canary::out(), "OUT");
+        format!(" -> {target}")
+    });
+    let device = node.device.map(|(major, minor)| format!(" {major},{minor}"));
+    let first = node.first_name.as_ref().map(|first| format!(" = {first}"));
+    let xattrs = node.xattrs.iter();
+    let xattrs = xattrs.map(|(key, value)| format!(" {key}={}", String::from_utf8_lossy(value)));
+    let rest: String = [target, device, first].into_iter().flatten().chain(xattrs).collect();
+    format!("{sign} {mode}{}:{} {name}{rest}", node.owner.0, node.owner.1)
 }
 
 fn text(error: impl std::fmt::Display) -> String {

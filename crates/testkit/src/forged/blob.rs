@@ -1,5 +1,7 @@
 //! The parts of a blob, by the book.
 
+use std::io::Write as _;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Map, Value, json};
@@ -110,6 +112,33 @@ impl Parts {
 /// A zstd frame.
 pub(super) fn frame(bytes: &[u8]) -> Vec<u8> {
     zstd::encode_all(bytes, 3).expect("memory takes everything")
+}
+
+/// A zstd stream that wants a window of so many bits of its reader.
+///
+/// # Panics
+///
+/// If zstd knows no such window.
+#[must_use]
+pub fn zstd_with_window(bytes: &[u8], bits: u32) -> Vec<u8> {
+    let encode = || -> std::io::Result<Vec<u8>> {
+        let mut encoder = zstd::stream::Encoder::new(Vec::new(), 1)?;
+        encoder.long_distance_matching(bits > 27)?;
+        encoder.window_log(bits)?;
+        encoder.write_all(bytes)?;
+        encoder.finish()
+    };
+    encode().expect("memory takes everything")
+}
+
+/// What a zstd stream decodes to.
+///
+/// # Panics
+///
+/// If it is none.
+#[must_use]
+pub fn zstd_decoded(stream: &[u8]) -> Vec<u8> {
+    zstd::decode_all(stream).expect("it was made here")
 }
 
 /// Appends a skippable frame; gives the place of its payload.

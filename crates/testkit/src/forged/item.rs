@@ -125,6 +125,13 @@ impl Item {
         self
     }
 
+    /// Without any extended attribute but this one.
+    #[must_use]
+    pub fn without_xattrs(mut self, but: &str) -> Self {
+        self.xattrs.retain(|(key, _)| key == but.as_bytes());
+        self
+    }
+
     /// With this PAX record; the TOC does not hear of it.
     #[must_use]
     pub fn record(mut self, key: &str, value: impl AsRef<[u8]>) -> Self {

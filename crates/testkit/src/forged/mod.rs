@@ -21,6 +21,7 @@ mod image;
 mod item;
 mod recipe;
 
+pub use blob::{zstd_decoded, zstd_with_window};
 pub use image::add_image;
 pub use item::{
     Item, block_device, char_device, dir, end, fifo, file, global, hard_link, raw, symlink,

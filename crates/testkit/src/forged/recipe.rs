@@ -193,11 +193,16 @@ impl Recipe {
         let split_at = skippable(&mut blob, &split);
         let places = [toc_at, payload.len(), toc.len(), 1, split_at, split.len(), lines.len()];
         skippable(&mut blob, &footer(&places));
-        let [a, b, c, _, d, e, f] = places;
         let annotations = vec![
             (annotation_key("manifest-checksum"), format!("sha256:{}", sha256(&payload))),
-            (annotation_key("manifest-position"), format!("{a}:{b}:{c}:1")),
-            (annotation_key("tarsplit-position"), format!("{d}:{e}:{f}")),
+            (
+                annotation_key("manifest-position"),
+                format!("{toc_at}:{}:{}:1", payload.len(), toc.len()),
+            ),
+            (
+                annotation_key("tarsplit-position"),
+                format!("{split_at}:{}:{}", split.len(), lines.len()),
+            ),
         ];
         let mut layer = Forged {
             diff_id: sha256(&parts.tar),

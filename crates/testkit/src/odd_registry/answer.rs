@@ -111,7 +111,6 @@ impl State {
                 let digest = format!("sha256:{}", sha256(b"another"));
                 typed(MANIFEST).header("Docker-Content-Digest", digest)
             }
-            Mode::ManifestOfOtherDigest => typed(MANIFEST),
             Mode::ManifestEndless => Answer { length: None, ..typed(MANIFEST) }.then(Then::Endless),
             Mode::NoHttp => Answer { raw: Some(b"SSH-2.0-OpenSSH\r\n".into()), ..answer },
             _ => typed(MANIFEST),
