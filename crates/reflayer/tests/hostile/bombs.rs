@@ -15,7 +15,7 @@ fn honest() -> Recipe {
 }
 
 pub(crate) fn cases() -> Vec<Case> {
-    let deep: Vec<_> = (1..=1500).map(|depth| dir("d/".repeat(depth))).collect();
+    let deep: Vec<_> = (1..=600).map(|depth| dir("d/".repeat(depth))).collect();
     vec![
         forged(
             "toc_of_80_megabytes_of_nothing",
@@ -44,25 +44,20 @@ pub(crate) fn cases() -> Vec<Case> {
             Whole(""),
         ),
         forged(
-            "tar_split_of_80_megabytes_of_nothing",
-            honest().split_bytes(|split| split.extend(vec![b'\n'; 80 * MIB])),
-            Whole(""),
-        ),
-        forged(
             "tar_split_of_a_line_without_end",
             honest().split(|lines| lines[0]["payload"] = "A".repeat(20 * MIB).into()),
             Whole(""),
         ),
         forged(
             "bomb_behind_the_data",
-            honest().data(|data| data.extend(zstd(&vec![0; 70 * MIB]))),
+            honest().data(|data| data.extend(zstd(&vec![0; 16 * MIB]))),
             OnlyByToc("digest"),
         ),
         forged(
             "content_that_is_a_bomb",
-            honest().data(|data| *data = zstd(&vec![0; 70 * MIB])).toc(|toc| {
+            honest().data(|data| *data = zstd(&vec![0; 16 * MIB])).toc(|toc| {
                 toc[1]["offset"] = 0.into();
-                toc[1]["endOffset"] = zstd(&vec![0; 70 * MIB]).len().into();
+                toc[1]["endOffset"] = zstd(&vec![0; 16 * MIB]).len().into();
             }),
             Refuse("has digest"),
         ),
@@ -73,12 +68,12 @@ pub(crate) fn cases() -> Vec<Case> {
         ),
         forged(
             "zeros_behind_the_end",
-            Recipe::of([file("f", "1")]).trailer(vec![0; 70 * MIB]),
+            Recipe::of([file("f", "1")]).trailer(vec![0; 16 * MIB]),
             Whole(""),
         ),
         forged(
             "gzip_of_zeros",
-            Recipe::of([file("f", "1")]).trailer(vec![0; 20 * MIB]).as_blob("tar+gzip", gzip),
+            Recipe::of([file("f", "1")]).trailer(vec![0; 4 * MIB]).as_blob("tar+gzip", gzip),
             Whole("no TOC"),
         ),
         forged(
@@ -109,7 +104,7 @@ pub(crate) fn cases() -> Vec<Case> {
                 .toc(|toc| toc[0]["chunkType"] = "zeros".into()),
             Refuse("cut inside a file"),
         ),
-        case("directories_1500_deep", deep, Accept),
+        case("directories_600_deep", deep, Accept),
         case("many_entries", (0..3000).map(|number| file(format!("f{number}"), "")), Accept),
         case("many_ends", (0..100).map(|_| end()).chain([file("f", "1")]), Whole("")),
         case(
