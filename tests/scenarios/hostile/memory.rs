@@ -35,31 +35,31 @@ fn honest() -> Recipe {
 fn list() -> Vec<Bomb> {
     let zeros = |bytes: &[u8]| zstd_of(bytes, 3);
     vec![
-        bomb("a TOC of spaces", &honest().toc_bytes(|toc| toc.extend(vec![b' '; 120 * MIB]))),
+        bomb("a TOC of spaces", &honest().toc_bytes(|toc| toc.extend(vec![b' '; 80 * MIB]))),
         bomb(
             "a TOC of a name without end",
-            &honest().toc(|toc| toc[0]["name"] = "x".repeat(120 * MIB).into()),
+            &honest().toc(|toc| toc[0]["name"] = "x".repeat(80 * MIB).into()),
         ),
         bomb(
             "a TOC of an xattr without end",
-            &honest().toc(|toc| toc[0]["xattrs"] = json!({"user.a": "A".repeat(120 * MIB)})),
+            &honest().toc(|toc| toc[0]["xattrs"] = json!({"user.a": "A".repeat(80 * MIB)})),
         ),
         bomb(
             "a tar-split of lines without end",
-            &honest().split_bytes(|split| split.extend(vec![b'\n'; 120 * MIB])),
+            &honest().split_bytes(|split| split.extend(vec![b'\n'; 80 * MIB])),
         ),
         bomb(
             "a tar-split of a line without end",
-            &honest().split(|lines| lines[0]["payload"] = "A".repeat(120 * MIB).into()),
+            &honest().split(|lines| lines[0]["payload"] = "A".repeat(80 * MIB).into()),
         ),
         bomb(
             "a file of a frame that is larger",
-            &honest().data(move |data| *data = zeros(&vec![0; 120 * MIB])).toc(move |toc| {
+            &honest().data(move |data| *data = zeros(&vec![0; 80 * MIB])).toc(move |toc| {
                 toc[1]["offset"] = 0.into();
-                toc[1]["endOffset"] = zstd_of(&vec![0; 120 * MIB], 3).len().into();
+                toc[1]["endOffset"] = zstd_of(&vec![0; 80 * MIB], 3).len().into();
             }),
         ),
-        bomb("a tar that ends in zeros", &honest().trailer(vec![0; 120 * MIB])),
+        bomb("a tar that ends in zeros", &honest().trailer(vec![0; 80 * MIB])),
         bomb(
             "a PAX header of a megabyte at each file",
             &Recipe::of(
