@@ -114,6 +114,9 @@ impl Attempt {
         if layer.path != way || !layer.reason.contains(reason) {
             return Err("it came another way, or for another reason".into());
         }
+        if way == LayerWay::Full && layer.reason.is_empty() {
+            return Err("nobody says why it came whole".into());
+        }
         match self.store.check(CheckLevel::Content) {
             Ok(found) if found.is_empty() => Ok(()),
             Ok(found) => Err(format!("the check finds {found:?}")),
