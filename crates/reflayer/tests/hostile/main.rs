@@ -19,6 +19,7 @@ mod bombs;
 mod canary;
 mod case;
 mod devices;
+mod documents;
 mod headers;
 mod honest;
 mod links;
@@ -65,6 +66,7 @@ fn main() -> ExitCode {
             Trial::test(name, move || try_case::run(&case).map_err(Into::into))
         })
         .collect();
+    trials.extend(documents::trials());
     trials.push(race::trial());
     let trials = trials.into_iter().map(|trial| {
         let kind = if root { "" } else { "not root" };
