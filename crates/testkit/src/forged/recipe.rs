@@ -178,8 +178,9 @@ impl Recipe {
     pub fn build(&self) -> Forged {
         let parts = Parts::of(&self.items, &self.trailer, self.chunk);
         let split = apply(&self.split, parts.split);
-        let lines: String = split.iter().map(|line| format!("{line}\n")).collect();
-        let lines = apply(&self.split_bytes, lines.into_bytes());
+        let lines: Vec<Vec<u8>> =
+            split.iter().map(|line| format!("{line}\n").into_bytes()).collect();
+        let lines = apply(&self.split_bytes, lines.concat());
         let split = frame(&lines);
         let toc = json!({
             "version": 1, "entries": parts.entries,
