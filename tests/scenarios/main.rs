@@ -11,6 +11,7 @@ mod configured;
 mod extents;
 mod forms;
 mod gc;
+mod hostile;
 mod index;
 mod kill;
 mod mount;
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         updates::trials(),
         two_at_once::trials(),
         out::trials(),
+        hostile::trials(),
     ]
     .into_iter()
     .flatten()

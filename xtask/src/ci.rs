@@ -11,7 +11,7 @@ use xshell::{Shell, cmd};
 
 use crate::flags::Integration;
 use crate::say::step;
-use crate::{fuzz, integration, layering, packages, workspace};
+use crate::{fuzz, integration, layering, licences, packages, workspace};
 
 pub(crate) fn run() -> Result<()> {
     let start = Instant::now();
@@ -27,6 +27,7 @@ pub(crate) fn run() -> Result<()> {
         fuzz::check_format(&sh)
     })?;
     step("layering", layering::run)?;
+    step("licences", licences::run)?;
     step("lints", || {
         let lints = cmd!(sh, "cargo clippy --workspace --all-targets --locked -- -D warnings");
         Ok(lints.run()?)

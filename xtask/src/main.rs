@@ -8,6 +8,7 @@ mod flags;
 mod fuzz;
 mod integration;
 mod layering;
+mod licences;
 mod made;
 mod packages;
 mod peers;

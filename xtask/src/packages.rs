@@ -17,6 +17,7 @@ pub(crate) const INTEGRATION: &[Need] = &[
     ("mkfs.ext4", "e2fsprogs"),
     ("mkfs.xfs", "xfsprogs"),
     ("mount", "mount"),
+    ("strace", "strace"),
     ("tar", "tar"),
     ("unshare", "util-linux"),
     ("xfs_io", "xfsprogs"),

@@ -18,7 +18,7 @@ use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, chmod, fstat, open, opena
 use storage_core::{
     DiffId, Dirs, FsError, FsResultExt, Hasher, LayerPath, LayerPathError, VerifyError,
 };
-use tarball::{Segment, SplitLimits, TarSplitError, TarSplitReader};
+use tarball::{Crc64, Segment, SplitLimits, TarSplitError, TarSplitReader};
 use tree::{TreeError, TreeReader, TreeReport};
 
 use crate::{Applied, Choice, LayerBytes, aside};
@@ -85,6 +85,12 @@ pub enum ProveError {
         /// The file.
         path: LayerPath,
     },
+    /// A file is what the TOC says, and the checksum that tar-split has of it is another.
+    #[error("tar-split has a wrong checksum of {path}")]
+    Checksum {
+        /// The file.
+        path: LayerPath,
+    },
     /// The kept tar-split could not be read back.
     #[error("read the kept tar-split")]
     TarSplit(#[source] TarSplitError),
@@ -105,7 +111,7 @@ pub enum ProveError {
 impl ProveError {
     /// Whether TOC and tar are at odds, so that a full pull may succeed.
     pub fn is_lie_of_the_toc(&self) -> bool {
-        matches!(self, Self::DiffId(_))
+        matches!(self, Self::DiffId(_) | Self::Checksum { .. })
     }
 }
 
@@ -303,6 +309,7 @@ fn rebuild(tar_split: File, dest: &OwnedFd, shared: &Shared) -> Result<Rebuilt, 
         files: TreeReader::new(dest.as_fd()),
         shared,
         hasher: Hasher::new(),
+        crc64: Crc64::new(),
         buffer: vec![0; BUFFER],
     };
     let mut number = 0;
@@ -311,10 +318,14 @@ fn rebuild(tar_split: File, dest: &OwnedFd, shared: &Shared) -> Result<Rebuilt, 
         match segment.map_err(ProveError::TarSplit)? {
             Segment::Raw(bytes) => tar.hasher.update(&bytes),
             Segment::File { size: 0, .. } => {}
-            Segment::File { name, size, .. } => {
+            Segment::File { name, size, crc64 } => {
                 match shared.wait_for(number)? {
-                    Some(bytes) if bytes.len() as u64 == size => tar.hasher.update(&bytes),
+                    Some(bytes) if bytes.len() as u64 == size => tar.add(&bytes),
                     _ => tar.add_file(&LayerPath::parse(&name)?, size)?,
+                }
+                // Others give a tar back only if these are right, too.
+                if std::mem::take(&mut tar.crc64).value() != crc64 {
+                    return Err(ProveError::Checksum { path: LayerPath::parse(&name)? });
                 }
                 number += 1;
             }
@@ -328,10 +339,17 @@ struct Tar<'a> {
     files: TreeReader<'a>,
     shared: &'a Shared,
     hasher: Hasher,
+    /// Of the present file.
+    crc64: Crc64,
     buffer: Vec<u8>,
 }
 
 impl Tar<'_> {
+    fn add(&mut self, content: &[u8]) {
+        self.hasher.update(content);
+        self.crc64.update(content);
+    }
+
     fn add_file(&mut self, path: &LayerPath, size: u64) -> Result<(), ProveError> {
         let mut file = match self.files.open(path) {
             Err(TreeError::Fs(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
@@ -350,6 +368,7 @@ impl Tar<'_> {
             }
             left -= n as u64;
             self.hasher.update(&self.buffer[..n]);
+            self.crc64.update(&self.buffer[..n]);
             self.shared.check_abandoned()?;
         }
     }

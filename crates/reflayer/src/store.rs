@@ -4,7 +4,8 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use overlay_driver::Driver;
-use rustix::fs::{Mode, OFlags, open};
+use rustix::fs::{Mode, OFlags, chmod, mkdir, open};
+use rustix::io::Errno;
 use storage_core::{ContainerStore, ImageStore, LayerStore, MountStore, RecordError};
 use storage_core::{FsError, FsResultExt as _};
 use tree::Privileges;
@@ -141,9 +142,19 @@ fn open_directory(path: &Path) -> Result<(PathBuf, OwnedFd), FsError> {
     Ok((path, directory))
 }
 
+/// Makes a directory, and those above it, with just this mode whatever the umask.
 fn create_directories(path: &Path) -> Result<(), FsError> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true).mode(0o700);
-    builder.create(path).during("create directory", path)
+    let above = path.ancestors().skip(1).find(|above| !above.as_os_str().is_empty());
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(above) = above {
+        create_directories(above)?;
+    }
+    match mkdir(path, Mode::RWXU) {
+        Ok(()) => Ok(chmod(path, Mode::RWXU).during("change mode of", path)?),
+        // Another process was faster, or opening it will say what it is.
+        Err(Errno::EXIST) => Ok(()),
+        Err(errno) => Err(FsError::new("create directory", path, errno)),
+    }
 }

@@ -1,11 +1,13 @@
 //! Fixtures, judges and faults for the tests of reflayer.
 //!
-//! Builds inputs in the test's own words ([`tree`], [`layout`], [`tar`]), asks
+//! Builds inputs in the test's own words ([`tree`], [`layout`], [`tar`], and layers that
+//! lie: [`forged`]), asks
 //! programs that others wrote what they make of them ([`judge`], [`peer`],
 //! [`registry`]), compares directory trees in every attribute ([`compare`]),
 //! counts what an update has to fetch ([`exact`]) and what it takes of the disk
 //! ([`disk`], [`extents`]), stops a program at any of its system calls ([`kill`])
-//! and slows its network down ([`proxy`]).
+//! slows its network down ([`proxy`]), and plays a registry that does one thing wrong
+//! ([`odd_registry`]).
 //!
 //! It shares no code with what it judges: no crate of reflayer is used here,
 //! so that a mistake of theirs cannot be a mistake of the judge.
@@ -31,11 +33,13 @@ pub mod digest;
 pub mod disk;
 pub mod exact;
 pub mod extents;
+pub mod forged;
 pub mod fs_role;
 pub mod judge;
 pub mod kill;
 pub mod layout;
 pub mod loop_fs;
+pub mod odd_registry;
 pub mod peer;
 pub mod proxy;
 pub mod registry;

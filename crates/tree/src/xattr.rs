@@ -22,15 +22,23 @@ const PRIVATE: [&[u8]; 6] = [
 const OPAQUE_ROOT: &str = "trusted.overlay.opaque";
 const OPAQUE_USER: &str = "user.overlay.opaque";
 
+/// What the names begin with that every filesystem of Linux may have. Others belong to
+/// other systems, or to one filesystem alone (`btrfs.compression`).
+const NAMESPACES: [&[u8]; 4] = [b"user.", b"trusted.", b"security.", b"system.posix_acl_"];
+
 /// Whether an extended attribute is never stored from a layer and never read
 /// into one.
 ///
 /// These are the attributes that overlay and fuse-overlayfs keep for themselves
 /// (an image that could set them would hide, redirect or re-own files), the true
 /// owner and mode that containers/storage keeps beside forced ones, and the
-/// label that the host's policy gives.
+/// label that the host's policy gives. And those that not every Linux could keep, of
+/// which other systems leave some in layers (`com.apple.provenance`): an image is to be
+/// the same tree everywhere.
 pub fn is_private_xattr(key: &[u8]) -> bool {
-    key == b"security.selinux" || PRIVATE.iter().any(|private| key.starts_with(private))
+    key == b"security.selinux"
+        || PRIVATE.iter().any(|private| key.starts_with(private))
+        || !NAMESPACES.iter().any(|namespace| key.starts_with(namespace))
 }
 
 /// The key that makes overlay hide what lower layers have in a directory.
@@ -116,6 +124,11 @@ mod tests {
             "user.containers.override_stat",
             "user.fuseoverlayfs.override_stat",
             "security.fuseoverlayfs.override_stat",
+            "com.apple.provenance",
+            "btrfs.compression",
+            "system.nfs4_acl",
+            "nonsense",
+            "",
         ] {
             assert!(is_private_xattr(key.as_bytes()), "{key}");
         }

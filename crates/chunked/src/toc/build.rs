@@ -13,6 +13,13 @@ use super::{
 /// Longest name or link text as it is written; cleaned ones are shorter.
 const LONGEST_NAME: usize = 1 << 16;
 
+/// What one byte of a zstd stream can become at most: blocks have up to 128 KiB, and
+/// three bytes of header with one of content.
+const EXPANSION: u64 = (128 << 10) / 4;
+
+/// Content that no byte of the blob has to answer for.
+const FREE: u64 = 64 << 20;
+
 /// Fills a [`Toc`].
 #[derive(Debug)]
 pub(super) struct Builder {
@@ -22,6 +29,8 @@ pub(super) struct Builder {
     limit: u64,
     /// Where the blob's data ends.
     data_end: u64,
+    /// Bytes of content that are promised so far.
+    promised: u64,
     /// Where the content of the last file ended.
     place: u64,
     /// Bytes of the last file that its chunks cover so far; `None` once it is closed.
@@ -32,7 +41,7 @@ impl Builder {
     /// For a blob whose data ends before `data_end`.
     pub(super) fn new(limit: u64, data_end: u64) -> Self {
         let toc = Toc::default();
-        Self { toc, left: limit, limit, data_end, place: 0, covered: None }
+        Self { toc, left: limit, limit, data_end, promised: 0, place: 0, covered: None }
     }
 
     /// Takes the next entry.
@@ -124,6 +133,11 @@ impl Builder {
         let (offset, end) = (text.offset, text.end_offset);
         if offset < self.place || end <= offset || end > self.data_end {
             return Err(EntryProblem::Place);
+        }
+        // What a hole takes to hash, no disk limits.
+        self.promised = self.promised.saturating_add(text.size);
+        if self.promised > self.data_end.saturating_mul(EXPANSION).saturating_add(FREE) {
+            return Err(EntryProblem::Expansion);
         }
         self.place = end;
         let record = row(self.toc.records.len() - 1);

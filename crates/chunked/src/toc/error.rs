@@ -102,6 +102,9 @@ pub enum EntryProblem {
     /// Places in the blob that do not ascend, or are outside of its data.
     #[error("has content at an impossible place of the blob")]
     Place,
+    /// With it the layer has more content than its blob could hold, however compressed.
+    #[error("makes the layer larger than its blob could ever become")]
+    Expansion,
     /// Content of a whiteout, which is never stored.
     #[error("is a whiteout with content")]
     Whiteout,

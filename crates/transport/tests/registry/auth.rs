@@ -81,7 +81,7 @@ fn read_layer(image: &Image, registry: &impl ImageSource) -> Result<(), std::io:
 }
 
 #[test]
-fn a_token_is_fetched_with_the_login_and_used_for_everything() {
+fn r21_a_token_is_fetched_with_the_login_and_used_for_everything() {
     let image = Image::new(50_000);
     let server = token_registry(&image, usize::MAX);
     let (options, known) = with(Some(password()));
@@ -103,7 +103,7 @@ fn a_token_is_fetched_with_the_login_and_used_for_everything() {
 }
 
 #[test]
-fn without_a_login_the_token_is_anonymous() {
+fn r21_without_a_login_the_token_is_anonymous() {
     let image = Image::new(50_000);
     let server = token_registry(&image, usize::MAX);
     let registry = open(&server, &options());
@@ -114,7 +114,7 @@ fn without_a_login_the_token_is_anonymous() {
 }
 
 #[test]
-fn a_token_that_has_ended_is_renewed_in_the_middle() {
+fn r21_a_token_that_has_ended_is_renewed_in_the_middle() {
     let image = Image::new(50_000);
     let server = token_registry(&image, 1);
     let registry = open(&server, &with(Some(password())).0);
@@ -124,7 +124,7 @@ fn a_token_that_has_ended_is_renewed_in_the_middle() {
 }
 
 #[test]
-fn an_identity_token_is_exchanged_by_a_form() {
+fn r21_an_identity_token_is_exchanged_by_a_form() {
     let image = Image::new(50_000);
     let server = token_registry(&image, usize::MAX);
     let registry = open(&server, &with(Some(Login::identity_token("refresh/me"))).0);
@@ -138,7 +138,7 @@ fn an_identity_token_is_exchanged_by_a_form() {
 }
 
 #[test]
-fn basic_authentication_sends_the_login_when_asked() {
+fn r21_basic_authentication_sends_the_login_when_asked() {
     let image = Image::new(50_000);
     let good = image.clone();
     let server = Server::start(move |request| {
@@ -161,7 +161,7 @@ fn basic_authentication_sends_the_login_when_asked() {
 }
 
 #[test]
-fn a_redirect_to_another_port_carries_no_secret() {
+fn r21_a_redirect_to_another_port_carries_no_secret() {
     let image = Image::new(50_000);
     let (near, far) = (image.clone(), image.clone());
     let storage = Server::start(move |request| far.answer(request));
@@ -190,7 +190,7 @@ fn a_redirect_to_another_port_carries_no_secret() {
 }
 
 #[test]
-fn a_login_is_not_asked_for_by_where_a_redirect_leads() {
+fn r21_a_login_is_not_asked_for_by_where_a_redirect_leads() {
     let image = Image::new(50_000);
     let storage =
         Server::start(|_| Answer::new(401, "").header("WWW-Authenticate", "Basic realm=\"x\""));
@@ -204,7 +204,7 @@ fn a_login_is_not_asked_for_by_where_a_redirect_leads() {
 }
 
 #[test]
-fn no_secret_goes_to_a_token_service_without_protection() {
+fn r21_no_secret_goes_to_a_token_service_without_protection() {
     for realm in ["http://example.invalid/token", "ftp://127.0.0.1/", "http://me@127.0.0.1/", ""] {
         let server = Server::start(move |_| {
             Answer::new(401, "").header("WWW-Authenticate", format!("Bearer realm=\"{realm}\""))
@@ -217,7 +217,7 @@ fn no_secret_goes_to_a_token_service_without_protection() {
 }
 
 #[test]
-fn odd_token_services_are_clean_errors() {
+fn r21_odd_token_services_are_clean_errors() {
     type Service = fn() -> Answer;
     let cases: [(Service, &str); 5] = [
         (|| Answer::new(200, "{}"), "neither token nor access_token"),
@@ -238,7 +238,7 @@ fn odd_token_services_are_clean_errors() {
 }
 
 #[test]
-fn a_login_that_cannot_be_looked_up_is_an_error() {
+fn r21_a_login_that_cannot_be_looked_up_is_an_error() {
     let server = Server::start(|request| challenge(request.header("host").unwrap()));
     let reference = format!("{}/broken", server.host()).parse().unwrap();
     let registry = transport::Registry::new(&reference, &with(None).0).unwrap();

@@ -12,7 +12,7 @@ fn serve(image: &Image) -> Server {
 }
 
 #[test]
-fn an_image_is_resolved_by_its_tag_and_by_its_digest() {
+fn r21_an_image_is_resolved_by_its_tag_and_by_its_digest() {
     let image = Image::new(1000);
     let server = serve(&image);
     let resolved = resolve(&open(&server, &options())).unwrap();
@@ -52,7 +52,7 @@ fn put_index(image: &mut Image, tag: &str, list_type: &str) {
 }
 
 #[test]
-fn of_an_index_the_platform_is_chosen() {
+fn r21_of_an_index_the_platform_is_chosen() {
     for list_type in [media_type::OCI_INDEX, media_type::DOCKER_LIST] {
         let mut image = Image::new(1000);
         let single = resolve(&open(&serve(&image), &options())).unwrap();
@@ -71,7 +71,7 @@ fn of_an_index_the_platform_is_chosen() {
 }
 
 #[test]
-fn what_is_not_what_its_digest_says_is_an_error() {
+fn r21_what_is_not_what_its_digest_says_is_an_error() {
     let image = Image::new(1000);
     let name = |server: &Server, rest: &str| format!("{}/app{rest}", server.host());
     // A manifest by digest, with a space more.
@@ -97,7 +97,7 @@ fn what_is_not_what_its_digest_says_is_an_error() {
 }
 
 #[test]
-fn a_manifest_without_end_is_not_read_to_it() {
+fn r21_a_manifest_without_end_is_not_read_to_it() {
     let server = Server::start(|request| {
         let mut answer = Answer::new(200, "{");
         if request.target.contains("manifests") {
@@ -110,7 +110,7 @@ fn a_manifest_without_end_is_not_read_to_it() {
 }
 
 #[test]
-fn a_missing_image_is_told_with_its_name() {
+fn r21_a_missing_image_is_told_with_its_name() {
     let server = serve(&Image::new(10));
     let reference = format!("{}/app:v2", server.host()).parse().unwrap();
     let error = resolve(&Registry::new(&reference, &options()).unwrap()).unwrap_err();
@@ -126,7 +126,7 @@ fn a_missing_image_is_told_with_its_name() {
 }
 
 #[test]
-fn of_mirrors_the_first_that_has_it_right_is_used() {
+fn r21_of_mirrors_the_first_that_has_it_right_is_used() {
     let image = Image::new(1000);
     let good = serve(&image);
     let without = Server::start(|_| Answer::new(404, ""));
@@ -148,7 +148,7 @@ fn of_mirrors_the_first_that_has_it_right_is_used() {
 }
 
 #[test]
-fn a_location_that_cannot_be_one_is_refused_at_once() {
+fn r21_a_location_that_cannot_be_one_is_refused_at_once() {
     for location in
         ["", "host", "host/", "host/../x", "ho st/x", "user@host/x", "host/x?y", "1.2.3.4.5/x"]
     {
@@ -160,7 +160,7 @@ fn a_location_that_cannot_be_one_is_refused_at_once() {
 }
 
 #[test]
-fn plain_http_is_not_tried_where_it_is_not_allowed() {
+fn r21_plain_http_is_not_tried_where_it_is_not_allowed() {
     // An address of this machine that is not a loopback address is not at hand
     // everywhere: the unspecified one reaches the same server and is not exempt.
     let server = serve(&Image::new(10));

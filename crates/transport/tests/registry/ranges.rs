@@ -52,7 +52,7 @@ fn failure(source: &dyn RangeSource, range: Range<u64>) -> String {
 }
 
 #[test]
-fn each_range_is_one_request_and_each_byte_is_counted() {
+fn r21_each_range_is_one_request_and_each_byte_is_counted() {
     let image = Image::new(SIZE);
     let server = image.serve_layer(|_, answer| answer);
     let source = blob(&server, &image, &options());
@@ -68,7 +68,7 @@ fn each_range_is_one_request_and_each_byte_is_counted() {
 }
 
 #[test]
-fn the_whole_blob_is_asked_for_without_a_range_and_resumed_with_one() {
+fn r21_the_whole_blob_is_asked_for_without_a_range_and_resumed_with_one() {
     let image = Image::new(SIZE);
     let times = AtomicUsize::new(0);
     let server = image.serve_layer(move |_, answer| match times.fetch_add(1, Ordering::SeqCst) {
@@ -86,7 +86,7 @@ fn the_whole_blob_is_asked_for_without_a_range_and_resumed_with_one() {
 }
 
 #[test]
-fn where_ranges_are_ignored_one_stream_serves_them_all() {
+fn r21_where_ranges_are_ignored_one_stream_serves_them_all() {
     let image = Image::new(SIZE);
     let whole = image.content().to_vec();
     let server = image.serve_layer(move |_, _| Answer::new(200, whole.clone()));
@@ -101,7 +101,7 @@ fn where_ranges_are_ignored_one_stream_serves_them_all() {
 }
 
 #[test]
-fn a_whole_stream_that_breaks_is_begun_again() {
+fn r21_a_whole_stream_that_breaks_is_begun_again() {
     let image = Image::new(SIZE);
     let (whole, times) = (image.content().to_vec(), AtomicUsize::new(0));
     let server = image.serve_layer(move |_, _| {
@@ -114,7 +114,7 @@ fn a_whole_stream_that_breaks_is_begun_again() {
 }
 
 #[test]
-fn short_bodies_are_resumed_where_they_ended() {
+fn r21_short_bodies_are_resumed_where_they_ended() {
     let image = Image::new(SIZE);
     let server = image.serve_layer(|_, answer| answer.cut(20_000, Then::Close));
     let source = blob(&server, &image, &options());
@@ -124,7 +124,7 @@ fn short_bodies_are_resumed_where_they_ended() {
 }
 
 #[test]
-fn a_server_may_give_less_than_was_asked_for() {
+fn r21_a_server_may_give_less_than_was_asked_for() {
     let image = Image::new(SIZE);
     let whole = image.content().to_vec();
     let server = image.serve_layer(move |request, _| {
@@ -141,7 +141,7 @@ fn a_server_may_give_less_than_was_asked_for() {
 type Odd = fn(&Request, &[u8]) -> Answer;
 
 #[test]
-fn odd_answers_to_ranges_lead_to_the_whole_blob() {
+fn r21_odd_answers_to_ranges_lead_to_the_whole_blob() {
     let odd: [(&str, Odd); 7] = [
         ("shifted", |_, blob| {
             Answer::new(206, &blob[3..9]).header("Content-Range", format!("bytes 3-8/{SIZE}"))
@@ -179,7 +179,7 @@ fn odd_answers_to_ranges_lead_to_the_whole_blob() {
 }
 
 #[test]
-fn bodies_without_end_are_cut_where_the_range_ends() {
+fn r21_bodies_without_end_are_cut_where_the_range_ends() {
     for length in [None, Some(usize::MAX / 2)] {
         let image = Image::new(SIZE);
         let server = image.serve_layer(move |_, mut answer| {
@@ -191,7 +191,7 @@ fn bodies_without_end_are_cut_where_the_range_ends() {
 }
 
 #[test]
-fn dropping_the_pieces_closes_the_connections() {
+fn r21_dropping_the_pieces_closes_the_connections() {
     let image = Image::new(SIZE);
     let server = image.serve_layer(|_, mut answer| {
         answer.then = Then::Endless;
@@ -207,7 +207,7 @@ fn dropping_the_pieces_closes_the_connections() {
 }
 
 #[test]
-fn a_stalled_answer_is_given_up_and_resumed() {
+fn r21_a_stalled_answer_is_given_up_and_resumed() {
     let image = Image::new(SIZE);
     let times = AtomicUsize::new(0);
     let server = image.serve_layer(move |_, answer| match times.fetch_add(1, Ordering::SeqCst) {
@@ -222,7 +222,7 @@ fn a_stalled_answer_is_given_up_and_resumed() {
 }
 
 #[test]
-fn a_server_that_only_stalls_is_an_error_in_the_end() {
+fn r21_a_server_that_only_stalls_is_an_error_in_the_end() {
     let image = Image::new(SIZE);
     let server = image.serve_layer(|_, answer| answer.cut(0, Then::Hang));
     let mut options = options();
@@ -233,7 +233,7 @@ fn a_server_that_only_stalls_is_an_error_in_the_end() {
 }
 
 #[test]
-fn a_busy_server_is_asked_again() {
+fn r21_a_busy_server_is_asked_again() {
     for status in [408, 429, 500, 502, 503, 504] {
         let image = Image::new(SIZE);
         let times = AtomicUsize::new(0);
@@ -248,7 +248,7 @@ fn a_busy_server_is_asked_again() {
 }
 
 #[test]
-fn failures_that_stay_are_told_with_what_the_server_says() {
+fn r21_failures_that_stay_are_told_with_what_the_server_says() {
     let cases: [(u16, &str, &str); 5] = [
         (404, "gone", "not found: gone"),
         (403, "not\x1b[2Jyou", "access denied (status 403): not [2Jyou"),
@@ -270,7 +270,7 @@ fn failures_that_stay_are_told_with_what_the_server_says() {
 }
 
 #[test]
-fn a_server_that_asks_for_too_long_a_pause_is_an_error() {
+fn r21_a_server_that_asks_for_too_long_a_pause_is_an_error() {
     let image = Image::new(SIZE);
     let server = image.serve_layer(|_, _| Answer::new(429, "").header("Retry-After", "86400"));
     let error = failure(&*blob(&server, &image, &options()), 5..100_000);
@@ -279,7 +279,7 @@ fn a_server_that_asks_for_too_long_a_pause_is_an_error() {
 }
 
 #[test]
-fn a_blob_of_another_size_or_encoding_is_an_error() {
+fn r21_a_blob_of_another_size_or_encoding_is_an_error() {
     let image = Image::new(SIZE);
     let other =
         |answer: fn(&Request) -> Answer| image.serve_layer(move |request, _| answer(request));
@@ -305,7 +305,7 @@ fn a_blob_of_another_size_or_encoding_is_an_error() {
 }
 
 #[test]
-fn the_storage_behind_a_registry_is_asked_directly_until_it_refuses() {
+fn r21_the_storage_behind_a_registry_is_asked_directly_until_it_refuses() {
     let image = Image::new(SIZE);
     let (whole, times) = (image.content().to_vec(), AtomicUsize::new(0));
     let storage = Server::start(move |request| match times.fetch_add(1, Ordering::SeqCst) {
@@ -326,7 +326,7 @@ fn the_storage_behind_a_registry_is_asked_directly_until_it_refuses() {
 }
 
 #[test]
-fn the_next_mirror_goes_on_where_the_first_gave_up() {
+fn r21_the_next_mirror_goes_on_where_the_first_gave_up() {
     let image = Image::new(SIZE);
     let times = AtomicUsize::new(0);
     let bad = image.serve_layer(move |_, answer| match times.fetch_add(1, Ordering::SeqCst) {
@@ -358,7 +358,7 @@ fn the_next_mirror_goes_on_where_the_first_gave_up() {
 }
 
 #[test]
-fn a_server_that_is_not_there_is_an_error_with_its_address() {
+fn r21_a_server_that_is_not_there_is_an_error_with_its_address() {
     let image = Image::new(SIZE);
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let host = listener.local_addr().unwrap().to_string();

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::os::fd::BorrowedFd;
 
-use storage_core::{Entry, EntryKind, LayerPath};
+use storage_core::{Entry, EntryKind, LayerPath, Time};
 
 use super::{Aspect, Difference, Expected, Maker, Model};
 use crate::options::Privileges;
@@ -150,10 +150,21 @@ fn aspects(
                 && (entry.uid, entry.gid) != (found.uid, found.gid),
         ),
         (Aspect::Mode, has_mode && entry.mode != found.mode),
-        (Aspect::Time, timed && entry.mtime != found.mtime),
+        (Aspect::Time, timed && !is_held_as(entry.mtime, found.mtime)),
         (Aspect::Xattrs, !has_xattrs(expected, found, privileges)),
     ];
     differs.into_iter().filter_map(|(aspect, differs)| differs.then_some(aspect)).collect()
+}
+
+/// The times of which filesystems take the nearest for those beyond: 32 bits, ext4, xfs.
+const EARLIEST: [i64; 1] = [-(1 << 31)];
+const LATEST: [i64; 3] = [(1 << 31) - 1, (1 << 34) - (1 << 31) - 1, 16_299_260_424];
+
+/// Whether a filesystem that is asked for one time may have kept it as the other.
+fn is_held_as(asked: Time, found: Time) -> bool {
+    asked == found
+        || (asked > found && LATEST.contains(&found.seconds))
+        || (asked < found && EARLIEST.contains(&found.seconds))
 }
 
 fn is_same_kind(a: &EntryKind, b: &EntryKind) -> bool {

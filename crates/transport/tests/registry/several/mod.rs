@@ -80,7 +80,7 @@ fn length(ranges: &[Range<u64>]) -> u64 {
 }
 
 #[test]
-fn where_several_ranges_are_answered_rightly_few_requests_are_made() {
+fn r21_where_several_ranges_are_answered_rightly_few_requests_are_made() {
     let image = Image::new(SIZE);
     let server = serve(&image, |request, blob| right(blob, request));
     let source = blob(&server, &image, &one_worker());
@@ -95,7 +95,7 @@ fn where_several_ranges_are_answered_rightly_few_requests_are_made() {
 }
 
 #[test]
-fn who_is_about_to_ask_for_many_learns_what_the_registry_can_by_one_request() {
+fn r21_who_is_about_to_ask_for_many_learns_what_the_registry_can_by_one_request() {
     let image = Image::new(SIZE);
     let (able, merging) = (
         serve(&image, |request, blob| right(blob, request)),
@@ -114,7 +114,7 @@ fn who_is_about_to_ask_for_many_learns_what_the_registry_can_by_one_request() {
 }
 
 #[test]
-fn several_workers_share_what_one_request_could_ask_for() {
+fn r21_several_workers_share_what_one_request_could_ask_for() {
     let image = Image::new(SIZE);
     let server = serve(&image, |request, blob| right(blob, request));
     let source = blob(&server, &image, &options());
@@ -129,7 +129,7 @@ fn several_workers_share_what_one_request_could_ask_for() {
 }
 
 #[test]
-fn where_it_makes_no_sense_no_several_ranges_are_asked_for() {
+fn r21_where_it_makes_no_sense_no_several_ranges_are_asked_for() {
     let image = Image::new(SIZE);
     let server = serve(&image, |request, blob| right(blob, request));
     let source = blob(&server, &image, &one_worker());
@@ -147,7 +147,7 @@ fn where_it_makes_no_sense_no_several_ranges_are_asked_for() {
 }
 
 #[test]
-fn after_an_odd_answer_what_is_left_is_asked_for_range_by_range() {
+fn r21_after_an_odd_answer_what_is_left_is_asked_for_range_by_range() {
     for Odd { name, answer, left } in odd_answers() {
         let image = Image::new(SIZE);
         let server = serve(&image, answer);
@@ -171,7 +171,7 @@ fn after_an_odd_answer_what_is_left_is_asked_for_range_by_range() {
 }
 
 #[test]
-fn side_by_side_an_odd_registry_is_tried_once() {
+fn r21_side_by_side_an_odd_registry_is_tried_once() {
     for Odd { name, answer, .. } in odd_answers() {
         let image = Image::new(SIZE);
         let server = serve(&image, answer);
@@ -185,7 +185,7 @@ fn side_by_side_an_odd_registry_is_tried_once() {
 }
 
 #[test]
-fn parts_in_any_order_and_with_boundaries_in_them_are_right() {
+fn r21_parts_in_any_order_and_with_boundaries_in_them_are_right() {
     let mut image = Image::new(SIZE);
     let layer = image.layer.to_string();
     for at in [7_600, 7500 + 2990, 15_000] {
@@ -208,7 +208,7 @@ fn parts_in_any_order_and_with_boundaries_in_them_are_right() {
 }
 
 #[test]
-fn a_whole_blob_without_end_is_not_read() {
+fn r21_a_whole_blob_without_end_is_not_read() {
     let image = Image::new(SIZE);
     let server = serve(&image, |_, blob| {
         let mut answer = Answer::new(200, blob);
@@ -223,7 +223,7 @@ fn a_whole_blob_without_end_is_not_read() {
 }
 
 #[test]
-fn a_proved_registry_may_break_off_and_goes_on_where_it_was() {
+fn r21_a_proved_registry_may_break_off_and_goes_on_where_it_was() {
     let image = Image::new(SIZE);
     let times = AtomicUsize::new(0);
     let server = serve(&image, move |request, blob| {

@@ -1,0 +1,208 @@
+//! Bombs, and the memory that a pull may have: 64 MiB and 250 bytes for each entry of a
+//! TOC, with the window of a zstd stream on top.
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::json;
+use testkit::forged::{Forged, Recipe, dir, file};
+use testkit::fs_role::Filesystem;
+
+use super::image;
+use crate::store::{Store, said};
+
+const MIB: usize = 1 << 20;
+
+/// A layer, how many entries its TOC has, and whether a window of 128 MiB is used.
+struct Bomb {
+    name: &'static str,
+    layer: Forged,
+    entries: usize,
+    window: bool,
+}
+
+fn bomb(name: &'static str, recipe: &Recipe) -> Bomb {
+    Bomb { name, layer: recipe.build(), entries: 0, window: false }
+}
+
+fn honest() -> Recipe {
+    Recipe::of([dir("d"), file("d/a", "content")])
+}
+
+fn list() -> Vec<Bomb> {
+    let zeros = |bytes: &[u8]| zstd_of(bytes, 3);
+    vec![
+        bomb("a TOC of spaces", &honest().toc_bytes(|toc| toc.extend(vec![b' '; 80 * MIB]))),
+        bomb(
+            "a TOC of a name without end",
+            &honest().toc(|toc| toc[0]["name"] = "x".repeat(80 * MIB).into()),
+        ),
+        bomb(
+            "a TOC of an xattr without end",
+            &honest().toc(|toc| toc[0]["xattrs"] = json!({"user.a": "A".repeat(80 * MIB)})),
+        ),
+        bomb(
+            "a tar-split of lines without end",
+            &honest().split_bytes(|split| split.extend(vec![b'\n'; 80 * MIB])),
+        ),
+        bomb(
+            "a tar-split of a line without end",
+            &honest().split(|lines| lines[0]["payload"] = "A".repeat(80 * MIB).into()),
+        ),
+        bomb(
+            "a file of a frame that is larger",
+            &honest().data(move |data| *data = zeros(&vec![0; 80 * MIB])).toc(move |toc| {
+                toc[1]["offset"] = 0.into();
+                toc[1]["endOffset"] = zstd_of(&vec![0; 80 * MIB], 3).len().into();
+            }),
+        ),
+        bomb("a tar that ends in zeros", &honest().trailer(vec![0; 80 * MIB])),
+        bomb(
+            "a PAX header of a megabyte at each file",
+            &Recipe::of(
+                (0..40)
+                    .map(|n| file(format!("f{n}"), "").record("comment", "x".repeat(MIB - 2000))),
+            ),
+        ),
+        Bomb { entries: 200_000, ..bomb("many chunks", &many_chunks(200_000)) },
+        Bomb { window: true, ..bomb("a TOC with a large window", &window(27)) },
+        bomb("a TOC with a window beyond all", &window(31)),
+        Bomb { window: true, ..bomb("a blob with a large window", &blob_window(27)) },
+        bomb("a blob with a window beyond all", &blob_window(31)),
+    ]
+}
+
+/// A file of as many holes of a byte each, all of them at one place of the blob.
+fn many_chunks(count: usize) -> Recipe {
+    Recipe::of([file("f", vec![0; count])]).toc(move |toc| {
+        let list = toc.as_array_mut().expect("entries are a list");
+        list[0]["chunkType"] = "zeros".into();
+        list[0]["chunkSize"] = 1.into();
+        let offset = list[0]["offset"].clone();
+        list.extend((1..count).map(|at| {
+            json!({"type": "chunk", "name": "f", "chunkType": "zeros", "chunkSize": 1,
+                "chunkOffset": at, "offset": offset})
+        }));
+    })
+}
+
+fn window(log: u32) -> Recipe {
+    honest().toc_bytes(|toc| toc.extend(vec![b' '; 2 * MIB])).toc_payload(move |payload| {
+        let toc = zstd_decoded(payload);
+        *payload = zstd_of(&toc, log);
+    })
+}
+
+fn blob_window(log: u32) -> Recipe {
+    honest().trailer(vec![0; 2 * MIB]).as_blob("tar+zstd", move |tar| zstd_of(tar, log))
+}
+
+/// Compressed with a window of so many bits, if they are more than usual.
+fn zstd_of(bytes: &[u8], log: u32) -> Vec<u8> {
+    testkit::forged::zstd_with_window(bytes, log.max(20))
+}
+
+fn zstd_decoded(bytes: &[u8]) -> Vec<u8> {
+    testkit::forged::zstd_decoded(bytes)
+}
+
+pub(super) fn bombs(filesystem: &Filesystem) -> Result<()> {
+    for bomb in list() {
+        let store = Store::new(filesystem)?;
+        let limit = 64 * MIB + 250 * bomb.entries + if bomb.window { 128 * MIB } else { 0 };
+        let reference = image(&store, "v1", &bomb.layer)?;
+        for full in [false, true] {
+            let group = Group::new(limit).context("a group with a limit of memory")?;
+            let arguments: &[&str] =
+                if full { &["pull", "--full", &reference] } else { &["pull", &reference] };
+            let out = group.command(&store.patient(120, arguments)).output()?;
+            let peak = group.peak()? / MIB;
+            let text = said(&out);
+            eprintln!(
+                "{}: blob {} bytes, {peak} of {} MiB, {}",
+                bomb.name,
+                bomb.layer.blob.len(),
+                limit / MIB,
+                text.lines().next().unwrap_or_default().chars().take(150).collect::<String>()
+            );
+            ensure!(out.status.signal().is_none(), "{}: {}: {text}", bomb.name, out.status);
+            ensure!(
+                matches!(out.status.code(), Some(0 | 1)),
+                "{}: {}: {text}",
+                bomb.name,
+                out.status
+            );
+            ensure!(!text.contains("panicked"), "{}: {text}", bomb.name);
+            if out.status.success() {
+                let id = &store.image_ids()?[0];
+                ensure!(store.output(&["rmi", id])?.status.success(), "{}: rmi", bomb.name);
+            }
+        }
+        store.expect_clean()?;
+    }
+    Ok(())
+}
+
+/// A cgroup of the old or the new kind.
+struct Group {
+    dir: PathBuf,
+    new_kind: bool,
+}
+
+impl Group {
+    fn new(limit: usize) -> Result<Self> {
+        static NUMBER: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let name = format!("reflayer-scenario-{}-{number}", std::process::id());
+        let (top, new_kind, file) = [
+            ("/sys/fs/cgroup/memory", false, "memory.limit_in_bytes"),
+            ("/sys/fs/cgroup", true, "memory.max"),
+        ]
+        .into_iter()
+        .find(|(top, new_kind, _)| {
+            let mark = if *new_kind { "cgroup.controllers" } else { "memory.limit_in_bytes" };
+            Path::new(top).join(mark).exists()
+        })
+        .context("no cgroups of memory here")?;
+        if new_kind {
+            // It may be on already, or not be ours to change: the limit tells.
+            drop(fs::write(Path::new(top).join("cgroup.subtree_control"), "+memory"));
+        }
+        let group = Self { dir: Path::new(top).join(name), new_kind };
+        fs::create_dir(&group.dir).context("make a cgroup")?;
+        fs::write(group.dir.join(file), limit.to_string()).context("limit its memory")?;
+        // No way out by swapping, where that can be said.
+        let (swap, most) =
+            if new_kind { ("memory.swap.max", 0) } else { ("memory.memsw.limit_in_bytes", limit) };
+        drop(fs::write(group.dir.join(swap), most.to_string()));
+        Ok(group)
+    }
+
+    /// A command in this group.
+    fn command(&self, plain: &Command) -> Command {
+        let mut command = Command::new("sh");
+        let enter = format!("echo $$ >{}/cgroup.procs && exec \"$@\"", self.dir.display());
+        command.args(["-c", &enter, "sh"]).arg(plain.get_program()).args(plain.get_args());
+        command
+    }
+
+    /// The most memory that it had, files in the kernel's cache included.
+    fn peak(&self) -> Result<usize> {
+        let file = if self.new_kind { "memory.peak" } else { "memory.max_usage_in_bytes" };
+        let text = fs::read_to_string(self.dir.join(file)).context("read the peak of memory")?;
+        match text.trim().parse() {
+            Ok(bytes) => Ok(bytes),
+            Err(_) => bail!("{file} says {text}"),
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // Best effort: what still ends in it keeps it.
+        drop(fs::remove_dir(&self.dir));
+    }
+}
