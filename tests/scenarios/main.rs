@@ -26,6 +26,7 @@ mod repair;
 mod small;
 mod source;
 mod store;
+mod tried;
 mod trouble;
 mod two_at_once;
 mod updates;

@@ -19,7 +19,8 @@ use crate::built::Built;
 use crate::needs::on;
 use crate::small;
 use crate::store::{Store, said};
-use crate::world::setting;
+use crate::tried::tried;
+use crate::world::{setting, setting_or};
 
 const FORM: Compression = Compression::Chunked;
 const DISK: u64 = 1 << 30;
@@ -99,7 +100,8 @@ fn at_return(kind: &Filesystem) -> Result<()> {
         machine.store.expect_clean().with_context(|| format!("after {version} and a cut"))?;
         machine.expect(version)?;
     }
-    machine.expect("v1")
+    machine.expect("v1")?;
+    tried(kind.name, 2, "power cuts at return")
 }
 
 /// `REFLAYER_CUTS` says at how many moments, `REFLAYER_SEED` at which.
@@ -110,7 +112,7 @@ fn at_any_moment(kind: &Filesystem) -> Result<()> {
     machine.pull(&[], "v2")?;
     let usual = start.elapsed();
     let (mut dice, mut old) = (Dice::new(setting("REFLAYER_SEED", 1)), 0);
-    let cuts = setting("REFLAYER_CUTS", 6);
+    let cuts = setting_or("REFLAYER_CUTS", 6, 50);
     for cut in 0..cuts {
         machine.store.json(&["rmi", &machine.built.layout(FORM).image("v2")?.config])?;
         machine.store.json(&["gc"])?;
@@ -134,7 +136,7 @@ fn at_any_moment(kind: &Filesystem) -> Result<()> {
         machine.expect("v2")?;
     }
     eprintln!("{}: of {cuts} cuts {old} left the old state", kind.name);
-    Ok(())
+    tried(kind.name, cuts, "power cuts at random moments")
 }
 
 /// If nothing is lost even so, a cut is none, and the others prove nothing.
