@@ -8,6 +8,7 @@ mod additional;
 mod build_image;
 mod built;
 mod configured;
+mod crowd;
 mod extents;
 mod forms;
 mod gc;
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         vanish::trials(),
         updates::trials(),
         two_at_once::trials(),
+        crowd::trials(),
         out::trials(),
     ]
     .into_iter()
