@@ -16,6 +16,7 @@ use crate::built::Built;
 use crate::needs::on;
 use crate::small;
 use crate::store::{Store, said};
+use crate::tried::tried;
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
@@ -43,6 +44,16 @@ enum Victim {
     Removal,
 }
 
+impl Victim {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Pull { before: None } => "kills in a pull",
+            Self::Pull { before: Some(_) } => "kills in an update",
+            Self::Removal => "kills in a removal",
+        }
+    }
+}
+
 fn every_point(filesystem: &Filesystem, form: Compression, victim: Victim) -> Result<()> {
     let store = Store::new(filesystem)?;
     let small = small::make(&store.room().join("small"), &[form])?;
@@ -68,7 +79,7 @@ fn every_point(filesystem: &Filesystem, form: Compression, victim: Victim) -> Re
     let points: u32 = calls.values().sum();
     eprintln!("{} {form:?} {victim:?}: {points} points: {calls:?}", filesystem.name);
     ensure!(points > 20, "a pull with so few calls is none: {points}");
-    Ok(())
+    tried(filesystem.name, points.into(), victim.words())
 }
 
 fn at(n: u64, call: &Call) -> String {

@@ -8,6 +8,7 @@ mod additional;
 mod build_image;
 mod built;
 mod configured;
+mod crowd;
 mod extents;
 mod forms;
 mod gc;
@@ -27,6 +28,7 @@ mod repair;
 mod small;
 mod source;
 mod store;
+mod tried;
 mod trouble;
 mod two_at_once;
 mod updates;
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         vanish::trials(),
         updates::trials(),
         two_at_once::trials(),
+        crowd::trials(),
         out::trials(),
         hostile::trials(),
     ]

@@ -12,7 +12,7 @@ use crate::store::Store;
 use crate::world::{self, VERSIONS};
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let mut trials = on_each("podman_runs_what_we_pulled", podman_runs);
+    let mut trials = on_each("r23_podman_runs_what_we_pulled", podman_runs);
     trials.push(on("ext4", "the_judge_agrees_with_podman", judge_agrees));
     trials
 }

@@ -4,14 +4,16 @@
 //! The filesystem is stopped as by a cut: nothing that is not on the disk gets there any more.
 
 use std::fs;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
+use testkit::compare;
 use testkit::dice::Dice;
 use testkit::fs_role::Filesystem;
+use testkit::judge;
 use testkit::loop_fs::LoopFs;
 use testkit::peer::Compression;
 
@@ -19,7 +21,8 @@ use crate::built::Built;
 use crate::needs::on;
 use crate::small;
 use crate::store::{Store, said};
-use crate::world::setting;
+use crate::tried::tried;
+use crate::world::{self, setting, setting_or};
 
 const FORM: Compression = Compression::Chunked;
 const DISK: u64 = 1 << 30;
@@ -30,6 +33,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             on(name, "r3_what_was_pulled_survives_a_power_cut", at_return),
             on(name, "r4_a_power_cut_at_any_moment_harms_nothing", at_any_moment),
             on(name, "r3_a_power_cut_is_felt_by_what_was_not_flushed", blindness),
+            on(name, "r3_a_power_cut_is_felt_by_podman", podman),
         ]
     };
     ["xfs", "ext4"].into_iter().flat_map(each).collect()
@@ -40,7 +44,7 @@ struct Machine {
     store: Store,
     disk: LoopFs,
     built: Built,
-    _place: tempfile::TempDir,
+    place: tempfile::TempDir,
 }
 
 impl Machine {
@@ -51,7 +55,7 @@ impl Machine {
         let disk = LoopFs::make(place.path(), kind.name, DISK)?;
         let store = Store::new(&disk.filesystem)?;
         // What is there before the first pull was there for long.
-        let machine = Self { store, disk, built, _place: place };
+        let machine = Self { store, disk, built, place };
         machine.flush()?;
         Ok(machine)
     }
@@ -86,6 +90,13 @@ impl Machine {
         Ok(self.store.image_ids()?.contains(&id))
     }
 
+    /// Whether v1 is there and right.
+    fn is_sound(&self) -> bool {
+        self.has("v1").unwrap_or(false)
+            && self.store.expect_clean().is_ok()
+            && self.expect("v1").is_ok()
+    }
+
     fn expect(&self, version: &str) -> Result<()> {
         self.built.expect_in(&self.store, &self.built.layout(FORM).image(version)?)
     }
@@ -99,7 +110,8 @@ fn at_return(kind: &Filesystem) -> Result<()> {
         machine.store.expect_clean().with_context(|| format!("after {version} and a cut"))?;
         machine.expect(version)?;
     }
-    machine.expect("v1")
+    machine.expect("v1")?;
+    tried(kind.name, 2, "power cuts at return")
 }
 
 /// `REFLAYER_CUTS` says at how many moments, `REFLAYER_SEED` at which.
@@ -110,7 +122,7 @@ fn at_any_moment(kind: &Filesystem) -> Result<()> {
     machine.pull(&[], "v2")?;
     let usual = start.elapsed();
     let (mut dice, mut old) = (Dice::new(setting("REFLAYER_SEED", 1)), 0);
-    let cuts = setting("REFLAYER_CUTS", 6);
+    let cuts = setting_or("REFLAYER_CUTS", 6, 50);
     for cut in 0..cuts {
         machine.store.json(&["rmi", &machine.built.layout(FORM).image("v2")?.config])?;
         machine.store.json(&["gc"])?;
@@ -134,7 +146,7 @@ fn at_any_moment(kind: &Filesystem) -> Result<()> {
         machine.expect("v2")?;
     }
     eprintln!("{}: of {cuts} cuts {old} left the old state", kind.name);
-    Ok(())
+    tried(kind.name, cuts, "power cuts at random moments")
 }
 
 /// If nothing is lost even so, a cut is none, and the others prove nothing.
@@ -142,9 +154,33 @@ fn blindness(kind: &Filesystem) -> Result<()> {
     let machine = Machine::new(kind)?;
     machine.pull(&["--no-sync"], "v1")?;
     machine.cut_power()?;
-    let sound = machine.has("v1").unwrap_or(false)
-        && machine.store.expect_clean().is_ok()
-        && machine.expect("v1").is_ok();
-    ensure!(!sound, "a pull without flushing has survived a power cut");
+    ensure!(!machine.is_sound(), "a pull without flushing has survived a power cut");
     Ok(())
+}
+
+/// The control: another tool, the same image, the same cut, the same judge. What was flushed
+/// first is sound afterwards, so that it is the cut which the judge sees.
+fn podman(kind: &Filesystem) -> Result<()> {
+    let registry = world::registry()?;
+    let name = format!("power-{}/small:v1", kind.name);
+    for flushed in [true, false] {
+        let machine = Machine::new(kind)?;
+        let layout = machine.built.layout(FORM);
+        world::push(&world::sid()?, &registry, &layout, "v1", &name)?;
+        let podman = machine.store.podman()?;
+        machine.flush()?;
+        podman.pull(&registry.reference(&name))?;
+        if flushed {
+            machine.flush()?;
+        }
+        let (overlay, before) =
+            (machine.store.root().join("overlay"), machine.place.path().join("before"));
+        judge::run(Command::new("cp").arg("-a").args([&overlay, &before]))?;
+        machine.cut_power()?;
+        let after = compare::trees(&before, &overlay, &compare::Options::default());
+        // Before the cut all was as podman had made it, whatever that is.
+        let sound = after.is_ok_and(|found| found.is_empty());
+        ensure!(sound == flushed, "podman's pull, flushed: {flushed}, as before the cut: {sound}");
+    }
+    tried(kind.name, 1, "power cut at podman's return, with damage")
 }

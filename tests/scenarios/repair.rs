@@ -25,6 +25,7 @@ use crate::built::Built;
 use crate::needs::on;
 use crate::small;
 use crate::store::{Store, said};
+use crate::tried::tried;
 use crate::world;
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -373,7 +374,7 @@ fn killed(filesystem: &Filesystem) -> Result<()> {
     }
     eprintln!("{}: killed at {points} points of a repair", filesystem.name);
     ensure!(points > 3, "a repair with so few calls is none: {points}");
-    Ok(())
+    tried(filesystem.name, points, "kills in a repair")
 }
 
 /// What other tools leave out is no damage.

@@ -25,7 +25,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         on("ext4", "a_lying_annotation_leads_to_a_full_pull", lying_annotations),
         on("ext4", "layers_cannot_reach_outside", escapes),
         on("ext4", "an_absent_registry_is_an_error", absent_registry),
-        on("tiny", "a_full_disk_is_an_error", full_disk),
+        on("tiny", "r11_a_full_disk_is_an_error", full_disk),
     ]
 }
 

@@ -24,11 +24,11 @@ use crate::store::Store;
 use crate::world;
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let mut trials = on_each("two_pulls_fetch_what_one_does", both);
-    trials.push(on("xfs", "a_pull_outlives_another_that_is_killed", killed));
-    trials.push(on("ext4", "a_pull_outlives_another_that_is_killed", killed));
-    trials.push(on("xfs", "a_pull_outlives_another_that_stands_still", stopped));
-    trials.push(on("ext4", "layers_in_either_order_are_pulled_side_by_side", crossed));
+    let mut trials = on_each("r12_two_pulls_fetch_what_one_does", both);
+    trials.push(on("xfs", "r14_a_pull_outlives_another_that_is_killed", killed));
+    trials.push(on("ext4", "r14_a_pull_outlives_another_that_is_killed", killed));
+    trials.push(on("xfs", "r14_a_pull_outlives_another_that_stands_still", stopped));
+    trials.push(on("ext4", "r12_layers_in_either_order_are_pulled_side_by_side", crossed));
     trials
 }
 

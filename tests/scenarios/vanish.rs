@@ -22,26 +22,27 @@ use crate::mutator::Mutator;
 use crate::needs::{on_each, on_two};
 use crate::small;
 use crate::source::Scene;
-use crate::world::{self, setting};
+use crate::tried::tried;
+use crate::world::{self, setting, setting_or};
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let mut trials = on_each("a_source_changes_at_random", |fs| at_random(fs, None));
+    let mut trials = on_each("r8_a_source_changes_at_random", |fs| at_random(fs, None));
     for (name, other) in [("ext4", "xfs"), ("xfs", "btrfs")] {
         trials.push(on_two(
             name,
             other,
-            "a_source_on_another_device_changes_at_random",
+            "r8_a_source_on_another_device_changes_at_random",
             |fs, other| at_random(fs, Some(other)),
         ));
     }
-    trials.extend(on_each("a_source_goes_at_any_step", at_every_step));
-    trials.extend(on_each("calls_on_a_source_fail", failing_calls));
+    trials.extend(on_each("r8_a_source_goes_at_any_step", at_every_step));
+    trials.extend(on_each("r8_calls_on_a_source_fail", failing_calls));
     trials
 }
 
 /// `REFLAYER_PULLS` and `REFLAYER_SEED` say how many pulls, and from which seed on.
 fn at_random(filesystem: &Filesystem, other: Option<&Filesystem>) -> Result<()> {
-    let (pulls, seed) = (setting("REFLAYER_PULLS", 10), setting("REFLAYER_SEED", 1));
+    let (pulls, seed) = (setting_or("REFLAYER_PULLS", 10, 100), setting("REFLAYER_SEED", 1));
     let mut scene = Scene::new(filesystem, many()?, other)?;
     let (mut sum, mut least) = (0, u64::MAX);
     for seed in seed..seed + pulls {
@@ -58,7 +59,8 @@ fn at_random(filesystem: &Filesystem, other: Option<&Filesystem>) -> Result<()> 
         other.map(|other| other.name),
         scene.reused
     );
-    scene.expect_sound()
+    scene.expect_sound()?;
+    tried(filesystem.name, pulls, "pulls beside a source that changes")
 }
 
 fn disturbed(scene: &Scene, seed: u64) -> Result<(u32, u64)> {
@@ -139,7 +141,7 @@ const BLOWS: [(&str, Blow); 3] = [
 
 /// `REFLAYER_STEPS=1` tries every step, 2 every other, and so on.
 fn at_every_step(filesystem: &Filesystem) -> Result<()> {
-    let stride = setting("REFLAYER_STEPS", 29);
+    let stride = setting_or("REFLAYER_STEPS", 29, 1);
     let mut scene = Scene::new(filesystem, small_image()?, None)?;
     let mut steps = 0;
     for n in (1..).step_by(usize::try_from(stride)?) {
@@ -165,7 +167,8 @@ fn at_every_step(filesystem: &Filesystem) -> Result<()> {
     }
     eprintln!("{}: the source went at {steps} steps", filesystem.name);
     ensure!(steps > 3, "a pull with so few calls is none");
-    scene.expect_sound()
+    scene.expect_sound()?;
+    tried(filesystem.name, steps, "steps at which the source went")
 }
 
 /// Strikes when the pull is about to make its n-th state-changing call; tells how many it made.
@@ -201,7 +204,7 @@ const ERRORS: [Errno; 7] = [
 
 /// `REFLAYER_STEPS=1` tries every call with every error; else they take turns.
 fn failing_calls(filesystem: &Filesystem) -> Result<()> {
-    let stride = setting("REFLAYER_STEPS", 5);
+    let stride = setting_or("REFLAYER_STEPS", 5, 1);
     let mut scene = Scene::new(filesystem, small_image()?, None)?;
     let trees = scene.trees()?;
     let run = Captured::new(&scene)?;
@@ -228,7 +231,8 @@ fn failing_calls(filesystem: &Filesystem) -> Result<()> {
         "{}: {failed} calls failed; least reused {least} of {}",
         filesystem.name, scene.reused
     );
-    scene.expect_sound()
+    scene.expect_sound()?;
+    tried(filesystem.name, failed, "failing calls on a source")
 }
 
 fn failing(scene: &Scene, trees: &[PathBuf], n: u64, errno: Errno) -> Result<u64> {

@@ -140,6 +140,11 @@ pub(crate) fn setting(variable: &str, default: u64) -> u64 {
     text.and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
+/// As `setting`, with another default in full.
+pub(crate) fn setting_or(variable: &str, short: u64, long: u64) -> u64 {
+    setting(variable, if full() { long } else { short })
+}
+
 /// Whether the full sizes are wanted, which take hours rather than minutes.
 pub(crate) fn full() -> bool {
     setting("REFLAYER_FULL", 0) > 0

@@ -28,6 +28,8 @@ pub(crate) enum Task {
     Scale(Scale),
     /// Count the system calls of a pull, for each file that is new and each that is reused.
     Syscalls,
+    /// Try to break the promises R1 to R25, in full; takes hours, as root.
+    Torture(Torture),
     /// Make the programs that judge us, and the images that they make, where that was not done yet.
     Peers,
 }
@@ -98,6 +100,16 @@ pub(crate) struct Integration {
     pub(crate) threads: usize,
     /// Only the scenarios whose names contain this.
     pub(crate) filter: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Torture {
+    /// Only these promises, as `R1 R12`.
+    #[arg(value_parser = crate::torture::number)]
+    pub(crate) promises: Vec<u32>,
+    /// Go on where the last run was stopped: what passed then is not run again.
+    #[arg(long)]
+    pub(crate) resume: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

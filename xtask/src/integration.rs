@@ -34,7 +34,7 @@ pub(crate) fn run(flags: &Integration) -> Result<()> {
     result
 }
 
-fn build(sh: &Shell) -> Result<()> {
+pub(crate) fn build(sh: &Shell) -> Result<()> {
     cmd!(sh, "cargo build --locked --bin reflayer").run()?;
     Ok(cmd!(sh, "cargo test --locked -p reflayer-tests --no-run").run()?)
 }

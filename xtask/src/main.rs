@@ -16,6 +16,7 @@ mod say;
 mod scale;
 mod search;
 mod syscalls;
+mod torture;
 mod workspace;
 
 use clap::Parser;
@@ -32,5 +33,6 @@ fn main() -> anyhow::Result<()> {
         flags::Task::Peers => peers::run(),
         flags::Task::Scale(flags) => scale::run(&flags),
         flags::Task::Syscalls => syscalls::run(),
+        flags::Task::Torture(flags) => torture::run(&flags),
     }
 }

@@ -1,0 +1,146 @@
+//! Promise by promise, all that is tried to break it: in full, not as briefly as in ci.
+//!
+//! A scenario belongs to the promise whose number its name begins with (`r12_…`). What came
+//! of it is kept at once, so that a run can be stopped at any time and gone on with.
+
+mod promises;
+mod results;
+mod table;
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+use testkit::fs_role;
+use xshell::{Shell, cmd};
+
+use crate::flags::Torture;
+use crate::integration::{self, mounts};
+use crate::say::step;
+use crate::{packages, peers, workspace};
+pub(crate) use promises::number;
+use results::{Outcome, Results};
+
+pub(crate) fn run(flags: &Torture) -> Result<()> {
+    ensure!(packages::is_root(), "filesystems can be made and mounted by root only");
+    packages::ensure(packages::INTEGRATION)?;
+    peers::run()?;
+    let sh = workspace::shell()?;
+    step("build", || integration::build(&sh))?;
+    let bench = Bench::new(&sh)?;
+    let mut results = Results::open(&bench.place.join("results.jsonl"))?;
+    let wanted = promises::wanted(&flags.promises);
+    if !flags.resume {
+        results.forget(&wanted)?;
+    }
+    mounts::enter_namespace()?;
+    for promise in &wanted {
+        let scenarios = bench.scenarios_of(*promise);
+        let left: Vec<&String> = scenarios.filter(|name| !results.has_passed(name)).collect();
+        if !left.is_empty() {
+            step(&format!("R{promise}"), || bench.promise(&sh, *promise, &left, &mut results))?;
+        }
+    }
+    table::print(&wanted, &results, &bench.commit);
+    let failed = results.failed(&wanted);
+    ensure!(failed.is_empty(), "failed: {}", failed.join(", "));
+    Ok(())
+}
+
+struct Bench {
+    /// Results, logs, and filesystems while they are needed.
+    place: PathBuf,
+    reflayer: PathBuf,
+    scenarios: Vec<String>,
+    commit: String,
+}
+
+impl Bench {
+    fn new(sh: &Shell) -> Result<Self> {
+        let target = workspace::target_dir(sh)?;
+        let place = target.join("torture");
+        fs::create_dir_all(&place).context("make a place for results")?;
+        let list = cmd!(sh, "cargo test -q --locked -p reflayer-tests --test scenarios -- --list");
+        let list = list.quiet().ignore_stderr().read()?;
+        let names = list.lines().filter_map(|line| line.strip_suffix(": test"));
+        let changed = !cmd!(sh, "git status --porcelain").quiet().read()?.is_empty();
+        let commit = cmd!(sh, "git rev-parse --short HEAD").quiet().read()?;
+        Ok(Self {
+            place,
+            reflayer: target.join("debug/reflayer"),
+            scenarios: names.map(str::to_owned).collect(),
+            commit: if changed { commit + " and changes" } else { commit },
+        })
+    }
+
+    fn scenarios_of(&self, promise: u32) -> impl Iterator<Item = &String> {
+        self.scenarios.iter().filter(move |name| promises::of(name) == Some(promise))
+    }
+
+    /// Runs scenarios one by one on filesystems that were never used before.
+    fn promise(
+        &self,
+        sh: &Shell,
+        promise: u32,
+        scenarios: &[&String],
+        results: &mut Results,
+    ) -> Result<()> {
+        let place = self.place.join("filesystems");
+        // A run that was stopped leaves its own; its mounts went with it.
+        if place.exists() {
+            fs::remove_dir_all(&place).context("remove old filesystems")?;
+        }
+        fs::create_dir(&place).context("make a place for filesystems")?;
+        let mut mounted = Vec::new();
+        for name in fs_role::LARGE.into_iter().chain(["tiny"]) {
+            mounted.push(mounts::make(sh, &place, name)?);
+        }
+        for scenario in scenarios {
+            let outcome = self.scenario(promise, scenario, &mounted)?;
+            let verdict = if outcome.failed.is_empty() { "held" } else { "FAILED" };
+            eprintln!("{scenario}: {verdict} in {:.0} s", outcome.seconds);
+            results.add(outcome)?;
+        }
+        for filesystem in mounted {
+            filesystem.unmount(sh)?;
+        }
+        fs::remove_dir_all(&place).context("remove the filesystems")
+    }
+
+    fn scenario(&self, promise: u32, name: &str, mounted: &[mounts::Mounted]) -> Result<Outcome> {
+        let file = |kind: &str| self.place.join(format!("{}.{kind}", name.replace("::", "-")));
+        let (log, tried) = (file("log"), file("tried"));
+        File::create(&tried).context("make a file for what is tried")?;
+        let said = File::create(&log).context("make a log")?;
+        let mut command = Command::new("cargo");
+        command.args(["test", "-q", "--locked", "-p", "reflayer-tests", "--test", "scenarios"]);
+        command.args(["--", "--exact", name]).current_dir(workspace::root());
+        command.env("REFLAYER_FULL", "1").env("REFLAYER_ALL_ROLES", "1");
+        command.env("REFLAYER_BIN", &self.reflayer).env("REFLAYER_TRIED", &tried);
+        command.envs(mounted.iter().map(|fs| (fs_role::variable(fs.name), &fs.path)));
+        command.stdin(Stdio::null()).stdout(said.try_clone()?).stderr(said);
+        let start = Instant::now();
+        let status = command.status().context("start a scenario")?;
+        let failed = if status.success() { String::new() } else { log.display().to_string() };
+        Ok(Outcome {
+            promise,
+            scenario: name.to_owned(),
+            tried: read_tried(&tried)?,
+            failed,
+            seconds: start.elapsed().as_secs_f64(),
+            commit: self.commit.clone(),
+        })
+    }
+}
+
+/// Lines of a number and, after a tab, what was done so often.
+fn read_tried(file: &Path) -> Result<Vec<(String, u64)>> {
+    let text = fs::read_to_string(file).context("read what was tried")?;
+    let line = |line: &str| -> Result<(String, u64)> {
+        let Some((count, what)) = line.split_once('\t') else { bail!("not a count: {line:?}") };
+        Ok((what.to_owned(), count.parse().with_context(|| format!("a count: {line:?}"))?))
+    };
+    text.lines().map(line).collect()
+}
