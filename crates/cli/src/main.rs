@@ -9,6 +9,7 @@ mod open;
 mod origin;
 mod policy;
 mod report;
+mod sys;
 mod units;
 
 use std::process::ExitCode;
@@ -19,6 +20,7 @@ use tracing_subscriber::EnvFilter;
 use args::{Cli, Command};
 
 fn main() -> ExitCode {
+    sys::share_freed_memory();
     let cli = Cli::parse();
     log(cli.global.verbose);
     match run(&cli) {
