@@ -23,6 +23,7 @@ mod power;
 mod pulls;
 mod records;
 mod repair;
+mod rootless;
 mod small;
 mod source;
 mod store;
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         updates::trials(),
         two_at_once::trials(),
         out::trials(),
+        rootless::trials(),
     ]
     .into_iter()
     .flatten()

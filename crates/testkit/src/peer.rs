@@ -6,6 +6,7 @@
 
 mod podman;
 mod skopeo;
+pub mod user;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

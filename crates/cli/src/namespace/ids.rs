@@ -56,7 +56,8 @@ pub(super) fn read(path: &str) -> io::Result<String> {
 
 /// The map as the files in `/proc` take it.
 pub(super) fn lines(runs: &[Run]) -> String {
-    runs.iter().map(|run| format!("{} {} {}\n", run.inside, run.outside, run.count)).collect()
+    let line = |run: &Run| format!("{} {} {}", run.inside, run.outside, run.count);
+    runs.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
@@ -70,18 +71,18 @@ mod tests {
     #[test]
     fn a_user_without_subordinate_ids_is_alone() {
         for none in ["", "bob:1:2\n", "ada\nada:x:y\nada:5:0\n#ada:1:2\n"] {
-            assert_eq!(text(none), "0 1000 1\n", "{none}");
+            assert_eq!(text(none), "0 1000 1", "{none}");
         }
     }
 
     #[test]
     fn ranges_follow_each_other_by_their_numbers_under_name_and_number() {
         let subordinate = "1000:500000:10\nbob:7:7\nada:200000:65536\nada:200000:65536\n";
-        assert_eq!(text(subordinate), "0 1000 1\n1 200000 65536\n65537 500000 10\n");
+        assert_eq!(text(subordinate), "0 1000 1\n1 200000 65536\n65537 500000 10");
     }
 
     #[test]
     fn more_ids_than_there_are_make_no_panic() {
-        assert_eq!(text("ada:1:4294967295\nada:2:9\n"), "0 1000 1\n1 1 4294967295\n");
+        assert_eq!(text("ada:1:4294967295\nada:2:9\n"), "0 1000 1\n1 1 4294967295");
     }
 }

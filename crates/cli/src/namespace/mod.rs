@@ -105,8 +105,8 @@ impl Maps {
 
 #[expect(clippy::unnecessary_wraps, reason = "the answer of the one function that calls it")]
 fn warn(lacking: &str) -> anyhow::Result<Option<Helpers>> {
-    eprintln!(
-        "reflayer: this user has {lacking}: only images whose files all belong to root can be pulled"
+    tracing::warn!(
+        "this user has {lacking}: only images whose files all belong to root can be pulled"
     );
     Ok(None)
 }
@@ -155,7 +155,7 @@ fn unshare_with(single: SingleThreaded, maps: &Maps, helpers: &Helpers) -> anyho
 }
 
 fn lines_of(maps: &Maps) -> String {
-    ids::lines(&maps.users).trim_end().replace('\n', ", ")
+    ids::lines(&maps.users).replace('\n', ", ")
 }
 
 /// The whole life of the helper; gives its exit code.

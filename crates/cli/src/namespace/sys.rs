@@ -7,6 +7,7 @@ use nix::unistd::{ForkResult, fork};
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SingleThreaded(());
 
+#[expect(clippy::unused_self, reason = "to have one is the proof")]
 impl SingleThreaded {
     /// The proof, if this process has one thread only.
     pub(super) fn prove() -> std::io::Result<Self> {
