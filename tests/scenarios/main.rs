@@ -13,6 +13,7 @@ mod forms;
 mod gc;
 mod index;
 mod kill;
+mod mixed;
 mod mount;
 mod mutator;
 mod needs;
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
         two_at_once::trials(),
         out::trials(),
         rootless::trials(),
+        mixed::trials(),
     ]
     .into_iter()
     .flatten()
