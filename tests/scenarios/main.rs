@@ -17,6 +17,7 @@ mod mixed;
 mod mount;
 mod mutator;
 mod needs;
+mod older;
 mod out;
 mod pairs;
 mod podman;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
         out::trials(),
         rootless::trials(),
         mixed::trials(),
+        older::trials(),
     ]
     .into_iter()
     .flatten()

@@ -95,7 +95,8 @@ impl Line {
     /// figures of podmans alone say how it is without us.
     fn is_fair(&self) -> bool {
         if self.operation.starts_with("P-") {
-            let damage = ["invalid character", "unexpected end of JSON", "incomplete", "reset"];
+            let damage =
+                ["invalid character", "unexpected end of JSON", "incomplete layer", "system reset"];
             return self.status == 0 || !damage.iter().any(|word| self.said.contains(word));
         }
         match &*self.operation {
@@ -152,8 +153,8 @@ impl Bench {
             names.push(number.to_string());
         }
         fs::write(room.join("process"), PROCESS).context("write a script")?;
-        let (room, root) = (room.display(), self.store.root());
-        let run = self.store.run_root();
+        let room = room.display();
+        let [root, run] = [self.store.root(), self.store.run_root()];
         let script = format!(
             "export ROOM={room} IMAGES={room}/images
              printf '#!/bin/sh\\nexec {room}/command --root {} --runroot {} \"$@\"\\n' >/tmp/reflayer
