@@ -154,7 +154,7 @@ impl Bench {
         }
         fs::write(room.join("process"), PROCESS).context("write a script")?;
         let room = room.display();
-        let [root, run] = [self.store.root(), self.store.run_root()];
+        let [graph, run] = [self.store.root(), self.store.run_root()];
         let script = format!(
             "export ROOM={room} IMAGES={room}/images
              printf '#!/bin/sh\\nexec {room}/command --root {} --runroot {} \"$@\"\\n' >/tmp/reflayer
@@ -162,7 +162,7 @@ impl Bench {
              for who in {}; do sh {room}/process $who & done; wait
              podman rm -af; podman image umount -a
              podman system check 2>&1 | tee {room}/check",
-            root.display(),
+            graph.display(),
             run.display(),
             names.join(" "),
         );
