@@ -5,10 +5,11 @@ use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
 use anyhow::Context as _;
+use config::Environment;
 
 /// Becomes the program; comes back only if that cannot be.
 pub(crate) fn run(program: &[OsString]) -> anyhow::Result<u8> {
-    let shell = std::env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into());
+    let shell = Environment::of_process().shell().into_os_string();
     let (program, arguments) = match program {
         [program, arguments @ ..] => (program, arguments),
         [] => (&shell, &[][..]),
