@@ -15,9 +15,11 @@ mod gc;
 mod hostile;
 mod index;
 mod kill;
+mod mixed;
 mod mount;
 mod mutator;
 mod needs;
+mod older;
 mod out;
 mod pairs;
 mod podman;
@@ -25,6 +27,7 @@ mod power;
 mod pulls;
 mod records;
 mod repair;
+mod rootless;
 mod small;
 mod source;
 mod store;
@@ -62,6 +65,9 @@ fn main() -> ExitCode {
         crowd::trials(),
         out::trials(),
         hostile::trials(),
+        rootless::trials(),
+        mixed::trials(),
+        older::trials(),
     ]
     .into_iter()
     .flatten()

@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! sid/                       a Debian root with podman, skopeo, buildah
+//! bookworm/ trixie/          older ones, made if `REFLAYER_OLD_PODMANS` is set
 //! images/
 //! ├── rootfs-{v1,v2}/        bookworm as released, and with its security updates
 //! ├── oci-plain/             both images, tags v1 and v2, layers as they are
@@ -43,6 +44,16 @@ pub(crate) fn run() -> Result<()> {
         step("peers: a Debian sid root", || sid::make(&sh, &root))?;
     }
     let sid = Sid::open(&root)?;
+    if std::env::var_os("REFLAYER_OLD_PODMANS").is_some() {
+        for release in Sid::OLDER {
+            let root = cache.join(release);
+            if !root.join(Sid::READY).exists() {
+                step(&format!("peers: a root of {release}"), || {
+                    sid::make_old(&sh, &root, release)
+                })?;
+            }
+        }
+    }
     let images = cache.join("images");
     if !images::ready(&images) {
         step("peers: images", || images::make(&sh, &sid, &images))?;

@@ -1,5 +1,6 @@
 //! The command line as it is typed.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -91,6 +92,46 @@ pub(crate) enum Command {
     Convert(Convert),
     /// Look into a blob: its entries, their chunks, its frames.
     Toc(TocArgs),
+    /// Run a program, or a shell, as root of the user namespace in which an ordinary
+    /// user's store is written; what it mounts is seen there alone.
+    Unshare {
+        /// The program and its arguments.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "PROGRAM")]
+        program: Vec<OsString>,
+    },
+}
+
+/// Where a command has to be run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// It touches no store.
+    Anywhere,
+    /// Where the owners of files in the store are.
+    Namespace,
+    /// The same, but where somebody else is, too, to see what it does.
+    MountsOfUser,
+}
+
+impl Command {
+    /// Where it has to be run.
+    pub(crate) fn place(&self) -> Place {
+        match self {
+            Self::BuildImage(_) | Self::Toc(_) => Place::Anywhere,
+            Self::Mount(_) | Self::Umount { .. } => Place::MountsOfUser,
+            Self::Pull(_)
+            | Self::Plan(_)
+            | Self::Images
+            | Self::Layers
+            | Self::Inspect { .. }
+            | Self::Rmi { .. }
+            | Self::Gc { .. }
+            | Self::Check(_)
+            | Self::Export(_)
+            | Self::Push(_)
+            | Self::Convert(_)
+            | Self::Unshare { .. } => Place::Namespace,
+        }
+    }
 }
 
 /// Arguments of `export`.

@@ -5,6 +5,7 @@
 mod args;
 mod command;
 mod exit;
+mod namespace;
 mod open;
 mod origin;
 mod policy;
@@ -14,10 +15,11 @@ mod units;
 
 use std::process::ExitCode;
 
+use anyhow::ensure;
 use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
 
-use args::{Cli, Command};
+use args::{Cli, Command, Place};
 
 fn main() -> ExitCode {
     sys::share_freed_memory();
@@ -34,6 +36,16 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> anyhow::Result<u8> {
     let global = &cli.global;
+    // Before anything else: no thread may have started.
+    match cli.command.place() {
+        Place::Anywhere => {}
+        Place::Namespace => namespace::enter()?,
+        Place::MountsOfUser => ensure!(
+            !namespace::is_outside(),
+            "only root can mount, and a namespace ends with its command: \
+             mount and use it within `reflayer unshare` or `podman unshare`"
+        ),
+    }
     let json = global.json;
     match &cli.command {
         Command::Pull(args) => command::pull::run(global, args),
@@ -54,6 +66,7 @@ fn run(cli: &Cli) -> anyhow::Result<u8> {
         Command::Push(args) => command::send::push(global, args),
         Command::Convert(args) => command::send::convert(global, args),
         Command::Toc(args) => command::toc::run(args, json),
+        Command::Unshare { program } => command::unshare::run(program),
         Command::Check(args) => command::check::run(&open::store(global)?, args, json),
     }
 }

@@ -12,10 +12,10 @@ pub(crate) fn share_freed_memory() {
     // SAFETY: it takes two numbers, and changes nothing but how the allocator goes about
     // later calls. Where it is refused all stays as it was.
     unsafe {
-        libc::mallopt(libc::M_ARENA_MAX, ARENAS);
+        nix::libc::mallopt(nix::libc::M_ARENA_MAX, ARENAS);
     }
 }
 
 /// One for those who make files, one for the network.
 #[cfg(target_env = "gnu")]
-const ARENAS: libc::c_int = 2;
+const ARENAS: nix::libc::c_int = 2;

@@ -67,6 +67,11 @@ impl Environment {
         self.path("TMPDIR").unwrap_or_else(|| "/var/tmp".into())
     }
 
+    /// The user's shell: `SHELL`, or else the one that every system has.
+    pub fn shell(&self) -> PathBuf {
+        self.path("SHELL").unwrap_or_else(|| "/bin/sh".into())
+    }
+
     /// A variable that is set, be it to nothing.
     pub(crate) fn get_even_empty(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str)

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{self, AtFlags, Mode, OFlags, RenameFlags};
+use rustix::fs::{self, AtFlags, Mode, OFlags, RenameFlags, StatxFlags};
 use rustix::io::{Errno, retry_on_intr};
 use storage_core::{FsError, FsResultExt};
 
@@ -43,6 +43,12 @@ impl Dir {
     /// The path of `name` in errors.
     pub(crate) fn shown(&self, name: &str) -> PathBuf {
         self.shown.join(name)
+    }
+
+    /// The kernel's number of the mount that this handle goes through.
+    pub(crate) fn mount_id(&self) -> Result<u64, FsError> {
+        let stat = fs::statx(&self.fd, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID);
+        Ok(stat.during("look at", &self.shown)?.stx_mnt_id)
     }
 
     pub(crate) fn into_fd(self) -> OwnedFd {

@@ -23,6 +23,8 @@ pub struct Driver {
 /// The directories that every part of the driver works in.
 #[derive(Debug)]
 pub(crate) struct Home {
+    /// The graph root.
+    root: Dir,
     /// `overlay/`
     pub(crate) dir: Dir,
     /// `overlay/l/`
@@ -97,7 +99,7 @@ impl Driver {
         let root = Dir::duplicate(root, "")?;
         let dir = root.ensure(layout::HOME, layout::HOME_MODE)?;
         let links = dir.ensure(layout::LINKS, layout::LINKS_MODE)?;
-        Ok(Self { home: Arc::new(Home { dir, links, others: Vec::new() }) })
+        Ok(Self { home: Arc::new(Home { root, dir, links, others: Vec::new() }) })
     }
 
     /// The same driver, for a store whose layers may stand on layers of these others,
@@ -109,7 +111,22 @@ impl Driver {
     pub fn beside(&self, others: Vec<Arc<LayerTrees>>) -> Result<Self, FsError> {
         let dir = Dir::duplicate(&self.home.dir, layout::HOME)?;
         let links = Dir::duplicate(&self.home.links, self.home.dir.shown(layout::LINKS))?;
-        Ok(Self { home: Arc::new(Home { dir, links, others }) })
+        let root = Dir::duplicate(&self.home.root, "")?;
+        Ok(Self { home: Arc::new(Home { root, dir, links, others }) })
+    }
+
+    /// The same driver with its directory opened again.
+    ///
+    /// podman mounts `overlay/` on itself when it starts, and takes that mount away when it
+    /// ends. A handle of such a mount goes on to give files, but none that can be mounted.
+    pub(crate) fn reopened(&self) -> Result<Self, FsError> {
+        Self::open(&self.home.root)?.beside(self.home.others.clone())
+    }
+
+    /// Whether its directory is still the one that its path leads to, mounts included.
+    pub(crate) fn is_current(&self) -> Result<bool, FsError> {
+        let now = self.home.root.open(layout::HOME)?;
+        Ok(self.home.dir.mount_id()? == now.mount_id()?)
     }
 
     /// The layers that have a directory, in the order of their ids.

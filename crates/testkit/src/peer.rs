@@ -6,6 +6,7 @@
 
 mod podman;
 mod skopeo;
+pub mod user;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -73,6 +74,15 @@ impl Sid {
     /// If it was not made yet.
     pub fn find() -> Result<Self> {
         Self::open(&peers_dir().join("sid")).context("run `cargo xtask peers` first")
+    }
+
+    /// Releases whose podmans are 4.3 and 5.4; their roots are made if `REFLAYER_OLD_PODMANS`
+    /// is set.
+    pub const OLDER: [&'static str; 2] = ["bookworm", "trixie"];
+
+    /// Takes the root of an older release, if it was made.
+    pub fn find_older(release: &str) -> Option<Self> {
+        Self::open(&peers_dir().join(release)).ok()
     }
 
     /// A command inside the root that sees the directories `shared` at their own paths.

@@ -11,3 +11,4 @@ pub(crate) mod remove;
 pub(crate) mod send;
 pub(crate) mod toc;
 mod toc_json;
+pub(crate) mod unshare;

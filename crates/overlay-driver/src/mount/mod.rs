@@ -8,6 +8,7 @@ pub(crate) mod table;
 mod unmount;
 mod with_context;
 
+use std::io;
 use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags};
@@ -47,6 +48,10 @@ enum Answer {
     Unsupported,
 }
 
+/// How often a mount is tried anew because podman changed the mount below it. That takes
+/// podman's whole life, and we need a millisecond.
+const PATIENCE: u32 = 20;
+
 impl Driver {
     /// Mounts a layer with all that lies below it at the directory `target`.
     ///
@@ -69,7 +74,18 @@ impl Driver {
         target: &Path,
         options: &MountOptions,
     ) -> Result<(), MountError> {
-        self.mount_by(&How::ALL, top, target, options)
+        for _ in 0..PATIENCE {
+            let current = self.reopened()?;
+            match current.mount_by(&How::ALL, top, target, options) {
+                Err(MountError::Refused { source, .. })
+                    if source.kind() == io::ErrorKind::InvalidInput && !current.is_current()? =>
+                {
+                    tracing::debug!("the driver's directory was mounted or unmounted meanwhile");
+                }
+                done => return done,
+            }
+        }
+        self.reopened()?.mount_by(&How::ALL, top, target, options)
     }
 
     /// Mounts in the first of these ways that the kernel supports.

@@ -8,7 +8,7 @@ use storage_core::LayerId;
 use super::process::run;
 use super::store::{Store, file_of, id};
 use crate::mount::How;
-use crate::{MountError, MountOptions, RemoveError, UnmountError, Writable, unmount};
+use crate::{Driver, MountError, MountOptions, RemoveError, UnmountError, Writable, unmount};
 
 /// Everything, in a process that has root's rights over its mounts.
 pub(super) fn all(root: &Path, with_many: bool) {
@@ -29,6 +29,7 @@ pub(super) fn all(root: &Path, with_many: bool) {
         many(&store, &target);
     }
     refusals(&store, &target);
+    podman_comes_and_goes(&store, &target);
 }
 
 /// As the first user of the machine where the tests run as that, and always as root of a
@@ -96,6 +97,23 @@ fn single(store: &Store, target: &Path, how: How) {
     mount(store, how, &ids[0], target, &MountOptions::read_only()).unwrap();
     assert_eq!(super::store::names(target), [file_of(&ids[0])]);
     assert_eq!(store.driver.mounts_using().unwrap().len(), 1);
+    unmount(target).unwrap();
+    clear(store);
+}
+
+/// podman mounts the driver's directory on itself while it runs: a driver that was opened
+/// in that time holds a mount that is gone.
+fn podman_comes_and_goes(store: &Store, target: &Path) {
+    let ids = store.chain(2);
+    let home = store.overlay("");
+    rustix::mount::mount_bind(&home, &home).unwrap();
+    let driver = Driver::open(fs::File::open(&store.root).unwrap()).unwrap();
+    rustix::mount::unmount(&home, rustix::mount::UnmountFlags::DETACH).unwrap();
+    let options = MountOptions::read_only();
+    let stale = driver.mount_by(&[How::Handles], &ids[1], target, &options);
+    assert!(stale.is_err() && !driver.is_current().unwrap(), "the mount is not gone: {stale:?}");
+    driver.mount(&ids[1], target, &options).unwrap();
+    assert_eq!(super::store::names(target).len(), 2);
     unmount(target).unwrap();
     clear(store);
 }
