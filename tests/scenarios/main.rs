@@ -25,6 +25,7 @@ mod pairs;
 mod podman;
 mod power;
 mod pulls;
+mod reader;
 mod records;
 mod repair;
 mod rootless;
@@ -64,6 +65,7 @@ fn main() -> ExitCode {
         two_at_once::trials(),
         crowd::trials(),
         out::trials(),
+        reader::trials(),
         hostile::trials(),
         rootless::trials(),
         mixed::trials(),

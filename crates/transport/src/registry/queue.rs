@@ -158,10 +158,10 @@ mod tests {
 
     #[test]
     fn heavy_near_and_descending_ranges_are_parted() {
-        let mib = 1 << 20;
-        let heavy: Vec<_> = (0..5).map(|i| (3 * i * mib, (3 * i + 1) * mib)).collect();
+        let half = HEAVY / 2;
+        let heavy: Vec<_> = (0..5).map(|i| (3 * i * half, (3 * i + 1) * half)).collect();
         assert_eq!(lengths(&queue(&heavy, 4)), [2, 2, 1]);
-        assert_eq!(lengths(&queue(&[(0, 9 * mib), (10 * mib, 11 * mib)], 4)), [1, 1]);
+        assert_eq!(lengths(&queue(&[(0, 9 * half), (10 * half, 11 * half)], 4)), [1, 1]);
         assert_eq!(lengths(&queue(&[(0, 10), (10, 20), (119, 130), (230, 240)], 1)), [1, 1, 2]);
         assert_eq!(lengths(&queue(&[(500, 600), (0, 10)], 1)), [1, 1]);
     }
