@@ -10,6 +10,7 @@ mod built;
 mod configured;
 mod crowd;
 mod extents;
+mod failing;
 mod forms;
 mod gc;
 mod hostile;
@@ -33,6 +34,7 @@ mod trouble;
 mod two_at_once;
 mod updates;
 mod vanish;
+mod victim;
 mod world;
 
 use std::process::ExitCode;
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         additional::trials(),
         configured::trials(),
         kill::trials(),
+        failing::trials(),
         power::trials(),
         trouble::trials(),
         build_image::trials(),
