@@ -67,6 +67,11 @@ impl Built {
         Ok(built)
     }
 
+    /// Where all of it is.
+    pub(crate) fn place(&self) -> &Path {
+        &self.place
+    }
+
     /// The layout in one form.
     pub(crate) fn layout(&self, form: Compression) -> Layout {
         Layout::open(&self.place.join(form.word()))

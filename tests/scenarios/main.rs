@@ -10,6 +10,7 @@ mod built;
 mod configured;
 mod crowd;
 mod extents;
+mod failing;
 mod forms;
 mod gc;
 mod hostile;
@@ -37,6 +38,7 @@ mod trouble;
 mod two_at_once;
 mod updates;
 mod vanish;
+mod victim;
 mod world;
 
 use std::process::ExitCode;
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         additional::trials(),
         configured::trials(),
         kill::trials(),
+        failing::trials(),
         power::trials(),
         trouble::trials(),
         build_image::trials(),

@@ -13,7 +13,7 @@ use testkit::compare::Snapshot;
 use testkit::dice::Dice;
 use testkit::fs_role::Filesystem;
 use testkit::judge::Names;
-use testkit::kill::{Errno, Outcome, reads, run_disturbed, run_failing};
+use testkit::kill::{Errno, Outcome, Watch, run_disturbed, run_failing, watched};
 use testkit::peer::Compression;
 use testkit::tree::{Tree, directory, file, hard_link, noise, sparse, symlink};
 
@@ -206,9 +206,9 @@ const ERRORS: [Errno; 7] = [
 fn failing_calls(filesystem: &Filesystem) -> Result<()> {
     let stride = setting_or("REFLAYER_STEPS", 5, 1);
     let mut scene = Scene::new(filesystem, small_image()?, None)?;
-    let trees = scene.trees()?;
+    let reads = Watch::ReadsBelow(scene.trees()?);
     let run = Captured::new(&scene)?;
-    let made = reads(run.command(&scene)?, &trees)?;
+    let made = watched(run.command(&scene)?, &reads)?;
     scene.restore()?;
     let mut names = std::collections::BTreeMap::<&str, u32>::new();
     for call in &made {
@@ -222,7 +222,7 @@ fn failing_calls(filesystem: &Filesystem) -> Result<()> {
             if stride > 1 && (n % stride != 0 || (n / stride) % 7 != index as u64) {
                 continue;
             }
-            let reused = failing(&scene, &trees, n, *errno)
+            let reused = failing(&scene, &reads, n, *errno)
                 .with_context(|| format!("call {n}, {call}, fails with {errno}"))?;
             (failed, least) = (failed + 1, least.min(reused));
         }
@@ -235,9 +235,9 @@ fn failing_calls(filesystem: &Filesystem) -> Result<()> {
     tried(filesystem.name, failed, "failing calls on a source")
 }
 
-fn failing(scene: &Scene, trees: &[PathBuf], n: u64, errno: Errno) -> Result<u64> {
+fn failing(scene: &Scene, reads: &Watch, n: u64, errno: Errno) -> Result<u64> {
     let run = Captured::new(scene)?;
-    let outcome = run_failing(run.command(scene)?, trees, n, errno)?;
+    let outcome = run_failing(run.command(scene)?, reads, n..=n, errno)?;
     let Outcome::Ended { status, .. } = outcome else { anyhow::bail!("{outcome:?}") };
     scene.expect_good(&run.output(status)?)
 }

@@ -9,9 +9,9 @@
 //! sockets do not. The kill comes before the call does anything, and takes
 //! everything that the command started with it.
 //!
-//! Instead of the kill something else can happen while the caller stands still
-//! ([`run_disturbed`]), and calls that read below some directories can be made to
-//! fail without reaching the kernel ([`run_failing`]).
+//! Something else can happen while the caller stands still ([`run_disturbed`], and before a
+//! kill [`run_until_with`]), and calls can be made to fail without reaching the kernel
+//! ([`run_failing`]).
 //!
 //! ```
 //! use std::process::Command;
@@ -35,6 +35,7 @@ mod reads;
 mod sys;
 mod trace;
 
+use std::ops::RangeBounds;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 
@@ -60,9 +61,11 @@ pub enum Outcome {
 }
 
 /// Which calls count.
-#[derive(Debug)]
-enum Watch {
+#[derive(Debug, Clone)]
+pub enum Watch {
+    /// Those that can change something.
     Changes,
+    /// Those that open, read or clone files below these directories.
     ReadsBelow(Vec<PathBuf>),
 }
 
@@ -90,19 +93,15 @@ impl Watch {
 ///
 /// If it cannot be started or followed, or fails.
 pub fn calls(command: Command) -> Result<Vec<Call>> {
-    undisturbed(command, &Watch::Changes)
+    watched(command, &Watch::Changes)
 }
 
-/// Runs a command to its end, and tells its calls that open, read or clone below these directories.
+/// Runs a command to its end, and tells which calls of this kind it made.
 ///
 /// # Errors
 ///
 /// As [`calls`].
-pub fn reads(command: Command, tops: &[PathBuf]) -> Result<Vec<Call>> {
-    undisturbed(command, &Watch::ReadsBelow(tops.to_owned()))
-}
-
-fn undisturbed(command: Command, watch: &Watch) -> Result<Vec<Call>> {
+pub fn watched(command: Command, watch: &Watch) -> Result<Vec<Call>> {
     match trace::follow(command, watch, |_| Action::GoOn)? {
         Outcome::Ended { status, calls } if status.success() => Ok(calls),
         other => bail!("the command under trace: {other:?}"),
@@ -116,7 +115,26 @@ fn undisturbed(command: Command, watch: &Watch) -> Result<Vec<Call>> {
 ///
 /// If it cannot be started or followed. It may end in any way before.
 pub fn run_until(command: Command, n: u64) -> Result<Outcome> {
-    let at_call = |at| if at == n { Action::Kill } else { Action::GoOn };
+    run_until_with(command, n, || {})
+}
+
+/// As [`run_until`]; `before` happens while the caller stands at that call, before the kill.
+/// Only the caller stands still, other threads go on.
+///
+/// # Errors
+///
+/// As [`run_until`].
+pub fn run_until_with(command: Command, n: u64, before: impl FnOnce() + Send) -> Result<Outcome> {
+    let mut before = Some(before);
+    let at_call = |at| {
+        if at != n {
+            return Action::GoOn;
+        }
+        if let Some(before) = before.take() {
+            before();
+        }
+        Action::Kill
+    };
     trace::follow(command, &Watch::Changes, at_call).with_context(|| format!("kill at call {n}"))
 }
 
@@ -139,15 +157,20 @@ pub fn run_disturbed(command: Command, n: u64, disturb: impl FnOnce() + Send) ->
     trace::follow(command, &Watch::Changes, at_call).with_context(|| format!("disturb at call {n}"))
 }
 
-/// Runs a command to its end; of the calls that [`reads`] tells, the `n`-th fails with `errno`.
+/// Runs a command to its end; of the calls of this kind those of these numbers (the first is 1)
+/// fail with `errno`.
 ///
 /// # Errors
 ///
 /// If it cannot be started or followed, or calls cannot be made to fail on this processor.
-pub fn run_failing(command: Command, tops: &[PathBuf], n: u64, errno: Errno) -> Result<Outcome> {
-    let at_call = |at| if at == n { Action::Fail(errno) } else { Action::GoOn };
-    trace::follow(command, &Watch::ReadsBelow(tops.to_owned()), at_call)
-        .with_context(|| format!("fail call {n} with {errno}"))
+pub fn run_failing(
+    command: Command,
+    watch: &Watch,
+    which: impl RangeBounds<u64> + Send,
+    errno: Errno,
+) -> Result<Outcome> {
+    let at_call = move |at| if which.contains(&at) { Action::Fail(errno) } else { Action::GoOn };
+    trace::follow(command, watch, at_call).with_context(|| format!("fail calls with {errno}"))
 }
 
 #[cfg(test)]

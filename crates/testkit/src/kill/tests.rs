@@ -1,6 +1,9 @@
 use std::process::{Command, Stdio};
 
-use super::{Call, Errno, Outcome, calls, reads, run_disturbed, run_failing, run_until};
+use super::{
+    Call, Errno, Outcome, Watch, calls, run_disturbed, run_failing, run_until, run_until_with,
+    watched,
+};
 
 fn shell(script: &str, directory: &tempfile::TempDir) -> Command {
     let mut command = Command::new("sh");
@@ -82,6 +85,28 @@ fn disturbs_and_goes_on() -> anyhow::Result<()> {
 }
 
 #[test]
+fn something_happens_before_a_kill() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let seen = || std::fs::rename(dir.path().join("a"), dir.path().join("x")).expect("rename");
+    let outcome = run_until_with(shell("mkdir a; mkdir b", &dir), 2, seen)?;
+    assert!(matches!(outcome, Outcome::Killed(_)), "{outcome:?}");
+    assert!(dir.path().join("x").is_dir() && !dir.path().join("b").exists());
+    Ok(())
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn fails_changes_from_one_on() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let command = shell("mkdir a; mkdir b; mkdir c", &dir);
+    let outcome = run_failing(command, &Watch::Changes, 2.., Errno::ENOSPC)?;
+    assert!(matches!(outcome, Outcome::Ended { calls, .. } if calls.len() == 3));
+    assert!(dir.path().join("a").is_dir() && !dir.path().join("b").exists());
+    assert!(!dir.path().join("c").exists());
+    Ok(())
+}
+
+#[test]
 #[cfg(target_arch = "x86_64")]
 fn fails_reads_below_a_directory() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
@@ -95,11 +120,12 @@ fn fails_reads_below_a_directory() -> anyhow::Result<()> {
         command.stdout(Stdio::null()).stderr(Stdio::null());
         command
     };
-    let made = reads(command(), std::slice::from_ref(&top))?;
+    let reads = Watch::ReadsBelow(vec![top.clone()]);
+    let made = watched(command(), &reads)?;
     assert_eq!(names(&made)[..2], ["openat", "read"], "{made:?}");
     assert!(made.iter().all(|call| call.file() == top.join("file").to_str()), "{made:?}");
     for (n, succeeds) in [(1, false), (2, false), (99, true)] {
-        let outcome = run_failing(command(), std::slice::from_ref(&top), n, Errno::EIO)?;
+        let outcome = run_failing(command(), &reads, n..=n, Errno::EIO)?;
         let Outcome::Ended { status, .. } = outcome else { panic!("{outcome:?}") };
         assert_eq!(status.success(), succeeds, "call {n}");
     }
