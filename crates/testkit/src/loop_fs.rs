@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::fs_role::Filesystem;
 use crate::judge;
@@ -53,7 +53,21 @@ impl LoopFs {
         let path = &self.filesystem.path;
         judge::run(Command::new("xfs_io").args(["-x", "-c", "shutdown"]).arg(path))?;
         judge::run(Command::new("umount").arg(path))?;
+        self.wait_until_gone()?;
         self.mount()
+    }
+
+    /// Waits until nobody has it mounted: a tool in a mount namespace of its own may for a
+    /// moment longer, and to mount it again would then give the dead filesystem back.
+    fn wait_until_gone(&self) -> Result<()> {
+        for _ in 0..600 {
+            let devices = judge::output(Command::new("losetup").arg("-j").arg(&self.image))?;
+            if devices.trim().is_empty() {
+                return Ok(());
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        bail!("{} is still mounted somewhere", self.image.display())
     }
 
     fn mount(&self) -> Result<()> {
