@@ -12,6 +12,7 @@ mod crowd;
 mod extents;
 mod failing;
 mod forms;
+mod full_disk;
 mod gc;
 mod hostile;
 mod index;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
         configured::trials(),
         kill::trials(),
         failing::trials(),
+        full_disk::trials(),
         power::trials(),
         trouble::trials(),
         build_image::trials(),

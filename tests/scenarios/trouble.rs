@@ -16,7 +16,6 @@ use testkit::peer::Compression;
 use crate::needs::on;
 use crate::small;
 use crate::store::{Store, said};
-use crate::world;
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
@@ -25,7 +24,6 @@ pub(crate) fn trials() -> Vec<Trial> {
         on("ext4", "a_lying_annotation_leads_to_a_full_pull", lying_annotations),
         on("ext4", "layers_cannot_reach_outside", escapes),
         on("ext4", "an_absent_registry_is_an_error", absent_registry),
-        on("tiny", "r11_a_full_disk_is_an_error", full_disk),
     ]
 }
 
@@ -147,30 +145,8 @@ fn absent_registry(filesystem: &Filesystem) -> Result<()> {
     expect_refused(&store, &format!("docker://{address}/app:v1"), &[&address.to_string()])
 }
 
-fn full_disk(filesystem: &Filesystem) -> Result<()> {
-    for form in [Compression::Gzip, Compression::Chunked] {
-        let store = Store::new(filesystem)?;
-        let reference = format!("oci:{}:v1", world::images(form).dir().display());
-        let free = free_bytes(filesystem.path())?;
-        expect_refused(&store, &reference, &["No space left on device"])?;
-        let after = free_bytes(filesystem.path())?;
-        ensure!(after + (64 << 10) >= free, "{form:?}: {free} bytes were free, now {after}");
-    }
-    Ok(())
-}
-
-fn free_bytes(path: &Path) -> Result<u64> {
-    let mut command = std::process::Command::new("stat");
-    let text = judge::output(command.args(["-f", "-c", "%f %S"]).arg(path))?;
-    let mut numbers = text.split_whitespace().map(str::parse::<u64>);
-    let (Some(blocks), Some(size)) = (numbers.next(), numbers.next()) else {
-        anyhow::bail!("stat says {text}")
-    };
-    Ok(blocks? * size?)
-}
-
 /// That a pull fails with a message that says these words, and leaves nothing behind.
-fn expect_refused(store: &Store, reference: &str, words: &[&str]) -> Result<()> {
+pub(crate) fn expect_refused(store: &Store, reference: &str, words: &[&str]) -> Result<()> {
     let before = (store.image_ids()?, store.layer_ids()?);
     let out = store.output(&["pull", reference])?;
     let text = said(&out);

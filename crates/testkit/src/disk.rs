@@ -20,6 +20,16 @@ pub fn used(path: &Path) -> Result<u64> {
     Ok((stat.f_blocks - stat.f_bfree) * stat.f_frsize)
 }
 
+/// Files in use on the filesystem of `path`, directories and all else that has an inode included.
+///
+/// # Errors
+///
+/// If it cannot be asked.
+pub fn inodes(path: &Path) -> Result<u64> {
+    let stat = rustix::fs::statvfs(path).context("ask for free inodes")?;
+    Ok(stat.f_files - stat.f_ffree)
+}
+
 /// Where the bytes of some trees' files lie on the device.
 #[derive(Debug, Clone, Default)]
 pub struct Places {

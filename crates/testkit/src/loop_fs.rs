@@ -24,6 +24,20 @@ impl LoopFs {
     ///
     /// If it cannot be made or mounted.
     pub fn make(place: &Path, name: &'static str, bytes: u64) -> Result<Self> {
+        Self::make_with(place, name, bytes, &[])
+    }
+
+    /// As [`LoopFs::make`], with more options for `mkfs`.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn make_with(
+        place: &Path,
+        name: &'static str,
+        bytes: u64,
+        options: &[&str],
+    ) -> Result<Self> {
         let image = place.join(format!("{name}.img"));
         let path = place.join(name);
         File::create_new(&image)
@@ -35,7 +49,7 @@ impl LoopFs {
             "btrfs" => &["-q"],
             _ => &["-q", "-F"],
         });
-        judge::run(mkfs.arg(&image))?;
+        judge::run(mkfs.args(options).arg(&image))?;
         fs::create_dir(&path).context("make a mount point")?;
         let made = Self { filesystem: Filesystem { name, path }, image };
         made.mount()?;
