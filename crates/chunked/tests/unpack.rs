@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 
 use chunked::{LayerBytes, Reuse};
 use common::blob::{Built, Recipe, build, file, other, rooted, tar_of};
-use common::sources::{Odd, cut, interleave};
+use common::sources::{Odd, cut, end_with_nothing, interleave};
 use common::tree::{assert_same, list_by_gnu_tar};
 use common::{Stage, is_root, random};
 use storage_core::{Entry, EntryKind, RangeSource, Time};
@@ -219,6 +219,25 @@ fn large_chunks_are_streamed_one_at_a_time() {
         assert_same(&stage.list(), &list_by_gnu_tar(&built.tar));
         assert!(source.usage().requests >= 6, "{:?}", source.usage());
     }
+}
+
+/// What is missing is cut, side by side as it comes; what ends with nothing, ends where the
+/// next piece begins.
+#[test]
+fn ranges_that_touch_do_not_take_each_others_pieces() {
+    let new = |i: u64| file(&format!("new-{i}"), random(1_200_000, i));
+    let known = file("known", random(1_200_000, 9));
+    let entries = [new(0), new(1), known.clone(), new(2), new(3)];
+    let base = Stage::new();
+    base.unpack(&build(&[known])).unwrap();
+    let built = build(&entries);
+    let change = |given| interleave(end_with_nothing(cut(given, 100_000)));
+    let source = Odd { inner: built.source(), change };
+    let stage = Stage::new();
+    stage.unpack_from(&source, &built, Reuse::default(), &[&base]).unwrap();
+    assert_same(&stage.list(), &list_by_gnu_tar(&built.tar));
+    // One for TOC and tar-split.
+    assert_eq!(source.usage().requests, 5);
 }
 
 /// Every file comes in two ranges, and all of them at once.

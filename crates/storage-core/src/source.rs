@@ -30,7 +30,7 @@ pub trait RangeSource: Send + Sync {
     /// What was received so far, over all calls.
     fn usage(&self) -> Usage;
 
-    /// Asks for byte ranges of the blob, which should be ascending and apart.
+    /// Asks for byte ranges of the blob, which should be ascending and may touch, but not overlap.
     ///
     /// The pieces come in order within a range and in any order across ranges;
     /// together they cover each range exactly. Dropping the iterator cancels.

@@ -23,9 +23,7 @@ pub(crate) struct Arrivals<'d> {
     missing: Missing,
     ranges: Vec<Range<u64>>,
     pieces: Pieces,
-    /// Pieces that came before their turn, by offset, and how many bytes they are.
-    early: BTreeMap<u64, Piece>,
-    early_bytes: usize,
+    early: Early,
     /// Offset of the next byte to arrive, for each range.
     arrives: Vec<u64>,
     /// Ranges that have begun and are not at their end.
@@ -49,6 +47,30 @@ struct Lane {
     later: Spill,
 }
 
+/// Pieces that came before their turn, in the order of the blob.
+#[derive(Debug, Default)]
+struct Early {
+    /// By range and offset: where ranges touch, an empty piece at the end of one begins where
+    /// the next one does.
+    pieces: BTreeMap<(usize, u64), Piece>,
+    bytes: usize,
+}
+
+impl Early {
+    fn push(&mut self, piece: Piece) {
+        self.bytes += piece.bytes.len();
+        self.pieces.insert((piece.range, piece.offset), piece);
+    }
+
+    /// The first piece, if it is one of these.
+    fn pop_if(&mut self, is_wanted: impl FnOnce(&Piece) -> bool) -> Option<Piece> {
+        let first = self.pieces.first_entry().filter(|first| is_wanted(first.get()))?;
+        let piece = first.remove();
+        self.bytes -= piece.bytes.len();
+        Some(piece)
+    }
+}
+
 impl<'d> Arrivals<'d> {
     /// Asks `blob` for `ranges`, which hold what is `missing`.
     pub(crate) fn ask(
@@ -61,8 +83,7 @@ impl<'d> Arrivals<'d> {
         Self {
             missing,
             pieces: blob.fetch(ranges.clone()),
-            early: BTreeMap::new(),
-            early_bytes: 0,
+            early: Early::default(),
             arrives: ranges.iter().map(|range| range.start).collect(),
             ranges,
             lanes: BTreeMap::new(),
@@ -81,12 +102,8 @@ impl<'d> Arrivals<'d> {
         making: &mut Making<'_, '_>,
     ) -> Result<(), ApplyError> {
         self.collect(making)?;
-        while let Some(first) = self.early.first_entry() {
-            if first_file(&self.missing, first.get()) > file {
-                break;
-            }
-            let piece = first.remove();
-            self.early_bytes -= piece.bytes.len();
+        while let Some(piece) = self.early.pop_if(|piece| first_file(&self.missing, piece) <= file)
+        {
             self.arrived(piece, making)?;
             self.collect(making)?;
         }
@@ -109,21 +126,17 @@ impl<'d> Arrivals<'d> {
     /// The first of the pieces that are here, or else the next one to come.
     fn next(&mut self, making: &mut Making<'_, '_>) -> Result<Option<Piece>, ApplyError> {
         self.collect(making)?;
-        match self.early.pop_first() {
-            Some((_, piece)) => {
-                self.early_bytes -= piece.bytes.len();
-                Ok(Some(piece))
-            }
+        match self.early.pop_if(|_| true) {
+            Some(piece) => Ok(Some(piece)),
             None => self.receive(making),
         }
     }
 
     /// Takes what has come from the line, as far as there is room.
     fn collect(&mut self, making: &mut Making<'_, '_>) -> Result<(), ApplyError> {
-        while self.early_bytes < EARLY && self.pieces.is_ready() {
+        while self.early.bytes < EARLY && self.pieces.is_ready() {
             let Some(piece) = self.receive(making)? else { break };
-            self.early_bytes += piece.bytes.len();
-            self.early.insert(piece.offset, piece);
+            self.early.push(piece);
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use storage_core::{Arriving, BytesSource, Link, Piece, Pieces, RangeSource, SourceError, Usage};
 
 /// A source whose pieces are rearranged before they are given out, and which says of
-/// many a piece that it is not there yet.
+/// many a piece that it is not there yet. It is asked for several ranges side by side.
 pub(crate) struct Odd<F> {
     pub(crate) inner: BytesSource,
     pub(crate) change: F,
@@ -20,7 +20,7 @@ impl<F: Fn(Given) -> Given + Send + Sync> RangeSource for Odd<F> {
     }
 
     fn link(&self) -> Link {
-        self.inner.link()
+        Link { parallel: 4, ..self.inner.link() }
     }
 
     fn usage(&self) -> Usage {
@@ -64,6 +64,20 @@ pub(crate) fn cut(given: Given, length: usize) -> Given {
             let range = piece.range;
             out.push(Ok(Piece { range, offset, bytes: Bytes::copy_from_slice(bytes) }));
             offset += bytes.len() as u64;
+        }
+    }
+    out
+}
+
+/// Adds an empty piece at the end of each range.
+pub(crate) fn end_with_nothing(given: Given) -> Given {
+    let mut out = Given::new();
+    let mut pieces = given.into_iter().map(Result::unwrap).peekable();
+    while let Some(piece) = pieces.next() {
+        let (range, end) = (piece.range, piece.offset + piece.bytes.len() as u64);
+        out.push(Ok(piece));
+        if pieces.peek().is_none_or(|next| next.range != range) {
+            out.push(Ok(Piece { range, offset: end, bytes: Bytes::new() }));
         }
     }
     out
