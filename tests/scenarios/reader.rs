@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use composefs_storage::{Layer, Storage, TarSplitFdStream, TarSplitItem};
 use libtest_mimic::Trial;
 use testkit::digest::sha256_of_file;
@@ -47,7 +47,7 @@ fn expect_image(store: &Store, image: &Image) -> Result<()> {
     ensure!(found.id() == image.config, "{} is there as {}", image.config, found.id());
     ensure!(storage.list_images()?.len() == store.image_ids()?.len(), "another list of images");
     let names = found.names(&storage)?;
-    let [name] = names.as_slice() else { panic!("{} has names {names:?}", image.config) };
+    let [name] = names.as_slice() else { bail!("{} has names {names:?}", image.config) };
     ensure!(storage.find_image_by_name(name)?.id() == image.config, "{name} is another image");
     let expected: Vec<_> = image.layers.iter().map(|layer| layer.layer_id.clone()).collect();
     ensure!(found.storage_layer_ids(&[Storage::open(store.root())?])? == expected, "other layers");

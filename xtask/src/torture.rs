@@ -52,7 +52,9 @@ pub(crate) fn run(flags: &Torture) -> Result<()> {
 struct Bench {
     /// Results, logs, and filesystems while they are needed.
     place: PathBuf,
+    /// Copies: a run takes hours, and what is built meanwhile is not what it tells of.
     reflayer: PathBuf,
+    tests: PathBuf,
     scenarios: Vec<String>,
     commit: String,
 }
@@ -62,14 +64,20 @@ impl Bench {
         let target = workspace::target_dir(sh)?;
         let place = target.join("torture");
         fs::create_dir_all(&place).context("make a place for results")?;
-        let list = cmd!(sh, "cargo test -q --locked -p reflayer-tests --test scenarios -- --list");
-        let list = list.quiet().ignore_stderr().read()?;
+        let (reflayer, tests) = (place.join("reflayer"), place.join("scenarios"));
+        for (built, copy) in
+            [(target.join("debug/reflayer"), &reflayer), (built_tests(sh)?, &tests)]
+        {
+            fs::copy(&built, copy).with_context(|| format!("copy {}", built.display()))?;
+        }
+        let list = cmd!(sh, "{tests} --list").quiet().ignore_stderr().read()?;
         let names = list.lines().filter_map(|line| line.strip_suffix(": test"));
         let changed = !cmd!(sh, "git status --porcelain").quiet().read()?.is_empty();
         let commit = cmd!(sh, "git rev-parse --short HEAD").quiet().read()?;
         Ok(Self {
             place,
-            reflayer: target.join("debug/reflayer"),
+            reflayer,
+            tests,
             scenarios: names.map(str::to_owned).collect(),
             commit: if changed { commit + " and changes" } else { commit },
         })
@@ -114,9 +122,8 @@ impl Bench {
         let (log, tried) = (file("log"), file("tried"));
         File::create(&tried).context("make a file for what is tried")?;
         let said = File::create(&log).context("make a log")?;
-        let mut command = Command::new("cargo");
-        command.args(["test", "-q", "--locked", "-p", "reflayer-tests", "--test", "scenarios"]);
-        command.args(["--", "--exact", name]).current_dir(workspace::root());
+        let mut command = Command::new(&self.tests);
+        command.args(["--exact", name]).current_dir(workspace::root().join("tests"));
         command.env("REFLAYER_FULL", "1").env("REFLAYER_ALL_ROLES", "1");
         command.env("REFLAYER_BIN", &self.reflayer).env("REFLAYER_TRIED", &tried);
         command.envs(mounted.iter().map(|fs| (fs_role::variable(fs.name), &fs.path)));
@@ -133,6 +140,21 @@ impl Bench {
             commit: self.commit.clone(),
         })
     }
+}
+
+/// The program that has the scenarios; it is built.
+fn built_tests(sh: &Shell) -> Result<PathBuf> {
+    let build = cmd!(
+        sh,
+        "cargo test -q --locked -p reflayer-tests --test scenarios --no-run --message-format json"
+    );
+    let messages = build.quiet().ignore_stderr().read()?;
+    let mut messages = messages.lines().filter_map(|line| serde_json::from_str(line).ok());
+    let program = messages.find_map(|message: serde_json::Value| {
+        let named = message["target"]["name"] == "scenarios";
+        message["executable"].as_str().filter(|_| named).map(PathBuf::from)
+    });
+    program.context("cargo does not say where the scenarios are")
 }
 
 /// Lines of a number and, after a tab, what was done so often.

@@ -144,11 +144,10 @@ fn open_directory(path: &Path) -> Result<(PathBuf, OwnedFd), FsError> {
 
 /// Makes a directory, and those above it, with just this mode whatever the umask.
 fn create_directories(path: &Path) -> Result<(), FsError> {
-    let above = path.ancestors().skip(1).find(|above| !above.as_os_str().is_empty());
     if path.is_dir() {
         return Ok(());
     }
-    if let Some(above) = above {
+    if let Some(above) = path.parent().filter(|above| !above.as_os_str().is_empty()) {
         create_directories(above)?;
     }
     match mkdir(path, Mode::RWXU) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reflayer::{CheckLevel, Durability, Progress, PullOptions, PullReport, Store};
+use testkit::causes::chain;
 use testkit::compare;
 use testkit::forged::{Forged, Item, Recipe, file};
 use testkit::odd_registry::{LOGIN, Mode, OddRegistry};
@@ -89,9 +90,8 @@ fn r21_every_mode_of_the_misbehaving_registry_ends_right_or_in_a_clean_error() {
     let place = tempfile::tempdir().unwrap();
     let (old, new) = (layer(false), layer(true));
     let reference = place.path().join("reference");
-    pull(&reference, &OddRegistry::start(Mode::Right, std::slice::from_ref(&new)).unwrap())
-        .unwrap();
-    let good = OddRegistry::start(Mode::Right, &[old]).unwrap();
+    pull(&reference, &OddRegistry::start(Mode::Right, std::slice::from_ref(&new))).unwrap();
+    let good = OddRegistry::start(Mode::Right, &[old]);
     let failed: Vec<String> = MODES
         .iter()
         .enumerate()
@@ -99,7 +99,7 @@ fn r21_every_mode_of_the_misbehaving_registry_ends_right_or_in_a_clean_error() {
             let root = place.path().join(format!("store-{number}"));
             // What is there already makes many ranges of the rest.
             pull(&root, &good).unwrap();
-            let registry = OddRegistry::start(*mode, std::slice::from_ref(&new)).unwrap();
+            let registry = OddRegistry::start(*mode, std::slice::from_ref(&new));
             let result = pull(&root, &registry);
             let wrong = judge(&root, &reference, &registry, result.as_ref(), *end).err()?;
             let said = result.map_or_else(|error| error, |report| report.layers[0].reason.clone());
@@ -178,10 +178,4 @@ fn pull(root: &Path, registry: &OddRegistry) -> Result<PullReport, String> {
 
 fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
-}
-
-/// An error and all its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let source = error.source().map(|source| format!(": {}", chain(source)));
-    format!("{error}{}", source.unwrap_or_default())
 }

@@ -13,6 +13,7 @@ use reflayer::{
 use reflayer::{Store, convert};
 use storage_core::{DiffId, Digest, Entry, EntryKind, RangeReader, Time};
 use tarball::{TarWriter, WriterOptions};
+use testkit::causes::chain;
 use transport::{ImageSource as _, LayoutWriter, ManifestDescriptor, OciLayout, Options, Platform};
 use transport::{Reference, ResolvedImage, StoredBlob, media_type, open_target};
 
@@ -180,11 +181,6 @@ fn quiet() -> Arc<dyn SendProgress> {
 
 fn actions(report: &SendReport) -> Vec<SendAction> {
     report.layers.iter().map(|layer| layer.action).collect()
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 #[test]

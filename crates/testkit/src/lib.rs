@@ -1,13 +1,12 @@
 //! Fixtures, judges and faults for the tests of reflayer.
 //!
 //! Builds inputs in the test's own words ([`tree`], [`layout`], [`tar`], and layers that
-//! lie: [`forged`]), asks
-//! programs that others wrote what they make of them ([`judge`], [`peer`],
-//! [`registry`]), compares directory trees in every attribute ([`compare`]),
+//! lie: [`forged`]), asks programs that others wrote what they make of them ([`judge`],
+//! [`peer`], [`registry`]), compares directory trees in every attribute ([`compare`]),
 //! counts what an update has to fetch ([`exact`]) and what it takes of the disk
-//! ([`disk`], [`extents`]), stops a program at any of its system calls ([`kill`])
-//! slows its network down ([`proxy`]), and plays a registry that does one thing wrong
-//! ([`odd_registry`]).
+//! ([`disk`], [`extents`]), stops a program at any of its system calls ([`kill`]), slows
+//! its network down ([`proxy`]), and plays a server ([`http`]), or a registry that does
+//! one thing wrong ([`odd_registry`]).
 //!
 //! It shares no code with what it judges: no crate of reflayer is used here,
 //! so that a mistake of theirs cannot be a mistake of the judge.
@@ -27,6 +26,7 @@
 //! # anyhow::Ok(())
 //! ```
 
+pub mod causes;
 pub mod compare;
 pub mod dice;
 pub mod digest;
@@ -35,6 +35,7 @@ pub mod exact;
 pub mod extents;
 pub mod forged;
 pub mod fs_role;
+pub mod http;
 pub mod judge;
 pub mod kill;
 pub mod layout;

@@ -31,11 +31,11 @@ pub struct Sid {
     root: PathBuf,
 }
 
-/// Each directory given before `--` appears at the same path inside.
+/// The first step into the root, which is the first argument.
 ///
-/// What lies in the root at run, tmp and the like is covered: nothing is left
-/// there, and nothing that one run leaves (podman's locks, say) reaches another.
-const ENTER: &str = r#"
+/// What lies in it at run, tmp and the like is covered: nothing is left there, and
+/// nothing that one run leaves (podman's locks, say) reaches another.
+const PREPARE: &str = r#"
 root=$1; shift
 mount --bind "$root" "$root"
 mount -t proc proc "$root/proc"
@@ -43,15 +43,23 @@ mount --rbind /sys "$root/sys"
 mount -t cgroup2 none "$root/sys/fs/cgroup" 2>/dev/null || true
 mount --rbind /dev "$root/dev"
 mount -t tmpfs tmpfs "$root/dev/shm"
-for place in run tmp var/tmp var/cache mnt root; do mount -t tmpfs tmpfs "$root/$place"; done
+for place in run tmp var/tmp var/cache mnt; do mount -t tmpfs tmpfs "$root/$place"; done
+"#;
+
+/// Each directory given before `--` appears at the same path inside.
+const SHARE: &str = r#"
 while [ "$1" != -- ]; do
     mkdir -p "$root$1"
     mount --rbind "$1" "$root$1"
     shift
 done
 shift
-exec chroot "$root" "$@"
 "#;
+
+/// The root's own home is covered, too.
+const COVER_HOME: &str = "mount -t tmpfs tmpfs \"$root/root\"\n";
+
+const ENTER: &str = "exec chroot \"$root\" \"$@\"\n";
 
 impl Sid {
     /// Takes the root at `root`.
@@ -90,7 +98,8 @@ impl Sid {
     /// They must be below `/tmp`, `/var/tmp`, `/var/cache`, `/mnt` or `/root`.
     pub fn command(&self, shared: &[&Path], program: &str) -> Command {
         let mut command = Command::new("unshare");
-        command.args(["-m", "--propagation", "private", "sh", "-euc", ENTER, "enter"]);
+        let enter = [PREPARE, COVER_HOME, SHARE, ENTER].concat();
+        command.args(["-m", "--propagation", "private", "sh", "-euc", &enter, "enter"]);
         command.arg(&self.root).args(shared).arg("--").arg(program);
         command.env_clear().env("LC_ALL", "C.UTF-8").env("HOME", "/root");
         command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;
-use testkit::forged::{Forged, Recipe, dir, file};
+use testkit::forged::{Forged, Recipe, dir, file, zstd_decoded, zstd_with_window};
 use testkit::fs_role::Filesystem;
 
 use super::image;
@@ -102,11 +102,7 @@ fn blob_window(log: u32) -> Recipe {
 
 /// Compressed with a window of so many bits, if they are more than usual.
 fn zstd_of(bytes: &[u8], log: u32) -> Vec<u8> {
-    testkit::forged::zstd_with_window(bytes, log.max(20))
-}
-
-fn zstd_decoded(bytes: &[u8]) -> Vec<u8> {
-    testkit::forged::zstd_decoded(bytes)
+    zstd_with_window(bytes, log.max(20))
 }
 
 pub(super) fn bombs(filesystem: &Filesystem) -> Result<()> {

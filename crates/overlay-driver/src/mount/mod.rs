@@ -74,18 +74,21 @@ impl Driver {
         target: &Path,
         options: &MountOptions,
     ) -> Result<(), MountError> {
-        for _ in 0..PATIENCE {
+        let mut patience = PATIENCE;
+        loop {
             let current = self.reopened()?;
             match current.mount_by(&How::ALL, top, target, options) {
                 Err(MountError::Refused { source, .. })
-                    if source.kind() == io::ErrorKind::InvalidInput && !current.is_current()? =>
+                    if source.kind() == io::ErrorKind::InvalidInput
+                        && patience > 0
+                        && !current.is_current()? =>
                 {
                     tracing::debug!("the driver's directory was mounted or unmounted meanwhile");
+                    patience -= 1;
                 }
                 done => return done,
             }
         }
-        self.reopened()?.mount_by(&How::ALL, top, target, options)
     }
 
     /// Mounts in the first of these ways that the kernel supports.

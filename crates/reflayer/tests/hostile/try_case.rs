@@ -1,12 +1,12 @@
 //! One case, tried both ways.
 
-use std::error::Error;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
 use reflayer::{CheckLevel, Durability, LayerWay, Progress, PullOptions, PullReport, Store};
+use testkit::causes::chain;
 use testkit::compare::{self, Kind, Options, Snapshot, Whiteouts};
 use testkit::forged::{Forged, add_image};
 use testkit::layout::Layout;
@@ -197,10 +197,4 @@ fn line(path: &[u8], node: &compare::Node) -> String {
 
 fn text(error: impl std::fmt::Display) -> String {
     format!("{error:#}")
-}
-
-/// An error and all its causes.
-fn chain(error: &dyn Error) -> String {
-    let source = error.source().map(|source| format!(": {}", chain(source)));
-    format!("{error}{}", source.unwrap_or_default())
 }

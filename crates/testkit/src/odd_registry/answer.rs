@@ -1,102 +1,44 @@
 //! What a registry says in each of its modes.
 
-use super::server::Request;
 use super::{Mode, State};
 use crate::digest::sha256;
+use crate::http::{Answer, Request, Then};
 
 pub(super) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
-/// What happens behind a body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Then {
-    /// The next request.
-    Go,
-    /// The connection is closed.
-    Close,
-    /// Not even this answer is given.
-    Nothing,
-    /// Silence.
-    Hang,
-    /// Bytes for ever.
-    Endless,
+/// The first half; the head keeps the length of all.
+fn half(answer: Answer, then: Then) -> Answer {
+    let length = answer.body.len().div_ceil(2);
+    answer.cut(length, then)
 }
 
-#[derive(Debug)]
-pub(super) struct Answer {
-    status: u16,
-    headers: Vec<(String, String)>,
-    pub(super) body: Vec<u8>,
-    pub(super) then: Then,
-    length: Option<usize>,
-    /// In the place of everything that HTTP wants.
-    raw: Option<Vec<u8>>,
+/// What a good registry says to a request for a blob, or for a range or several of it.
+pub(super) fn ranged(request: &Request, blob: &[u8]) -> Answer {
+    match &request.ranges()[..] {
+        [] => Answer::new(200, blob),
+        [one] => range(blob, *one, *one),
+        many => parts(blob, many),
+    }
 }
 
-impl Answer {
-    pub(super) fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
-        let body = body.into();
-        let length = Some(body.len());
-        Self { status, headers: Vec::new(), body, then: Then::Go, length, raw: None }
-    }
+/// Bytes of one range, said to be those of another.
+fn range(blob: &[u8], said: (usize, usize), sent: (usize, usize)) -> Answer {
+    let last = |last: usize| last.min(blob.len() - 1);
+    let body = &blob[sent.0.min(blob.len())..=last(sent.1)];
+    let range = format!("bytes {}-{}/{}", said.0, last(said.1), blob.len());
+    Answer::new(206, body).header("Content-Range", range)
+}
 
-    pub(super) fn header(mut self, name: &str, value: impl Into<String>) -> Self {
-        self.headers.push((name.into(), value.into()));
-        self
+fn parts(blob: &[u8], ranges: &[(usize, usize)]) -> Answer {
+    let mut body = Vec::new();
+    for (first, last) in ranges {
+        let range = format!("bytes {first}-{last}/{}", blob.len());
+        body.extend(format!("--edge\r\nContent-Range: {range}\r\n\r\n").into_bytes());
+        body.extend(&blob[*first..=*last]);
+        body.extend(b"\r\n");
     }
-
-    fn then(self, then: Then) -> Self {
-        Self { then, ..self }
-    }
-
-    /// The first half; the head keeps the length of all.
-    fn cut(mut self) -> Self {
-        self.body.truncate(self.body.len().div_ceil(2));
-        self
-    }
-
-    /// What a good registry says to a request for a blob, or for a range or several of it.
-    pub(super) fn ranged(request: &Request, blob: &[u8]) -> Self {
-        match &request.ranges()[..] {
-            [] => Self::new(200, blob),
-            [one] => Self::range(blob, *one, *one),
-            many => Self::parts(blob, many),
-        }
-    }
-
-    /// Bytes of one range, said to be those of another.
-    fn range(blob: &[u8], said: (usize, usize), sent: (usize, usize)) -> Self {
-        let last = |last: usize| last.min(blob.len() - 1);
-        let body = &blob[sent.0.min(blob.len())..=last(sent.1)];
-        let range = format!("bytes {}-{}/{}", said.0, last(said.1), blob.len());
-        Self::new(206, body).header("Content-Range", range)
-    }
-
-    fn parts(blob: &[u8], ranges: &[(usize, usize)]) -> Self {
-        let mut body = Vec::new();
-        for (first, last) in ranges {
-            let range = format!("bytes {first}-{last}/{}", blob.len());
-            body.extend(format!("--edge\r\nContent-Range: {range}\r\n\r\n").into_bytes());
-            body.extend(&blob[*first..=*last]);
-            body.extend(b"\r\n");
-        }
-        body.extend(b"--edge--\r\n");
-        Self::new(206, body).header("Content-Type", "multipart/byteranges; boundary=edge")
-    }
-
-    pub(super) fn head(&self) -> Vec<u8> {
-        if let Some(raw) = &self.raw {
-            return raw.clone();
-        }
-        let mut head = format!("HTTP/1.1 {} Status\r\n", self.status);
-        for (name, value) in &self.headers {
-            head.extend([name, ": ", value, "\r\n"]);
-        }
-        match self.length {
-            Some(length) => head.extend(["Content-Length: ", &length.to_string(), "\r\n\r\n"]),
-            None => head.push_str("Connection: close\r\n\r\n"),
-        }
-        head.into()
-    }
+    body.extend(b"--edge--\r\n");
+    Answer::new(206, body).header("Content-Type", "multipart/byteranges; boundary=edge")
 }
 
 impl State {
@@ -111,28 +53,30 @@ impl State {
                 let digest = format!("sha256:{}", sha256(b"another"));
                 typed(MANIFEST).header("Docker-Content-Digest", digest)
             }
-            Mode::ManifestEndless => Answer { length: None, ..typed(MANIFEST) }.then(Then::Endless),
-            Mode::NoHttp => Answer { raw: Some(b"SSH-2.0-OpenSSH\r\n".into()), ..answer },
+            Mode::ManifestEndless => {
+                Answer { length: None, then: Then::Endless, ..typed(MANIFEST) }
+            }
+            Mode::NoHttp => Answer { raw_head: Some(b"SSH-2.0-OpenSSH\r\n".into()), ..answer },
             _ => typed(MANIFEST),
         }
     }
 
     /// What this registry says instead of [`Answer::ranged`].
     pub(super) fn blob_answer(&self, request: &Request, blob: &[u8]) -> Answer {
-        let (right, ranges) = (Answer::ranged(request, blob), request.ranges());
+        let (right, ranges) = (ranged(request, blob), request.ranges());
         let total = blob.len();
         match (self.mode, &ranges[..]) {
             (Mode::WholeForRange, _) => Answer::new(200, blob),
             (Mode::Shifted, &[(first, last)]) => {
                 let shifted = (first.saturating_sub(3), last.saturating_sub(3));
-                Answer::range(blob, shifted, shifted)
+                range(blob, shifted, shifted)
             }
             (Mode::ShiftedInSecret, &[(first, last)]) if first > 3 => {
-                Answer::range(blob, (first, last), (first - 3, last - 3))
+                range(blob, (first, last), (first - 3, last - 3))
             }
             (Mode::Short, &[(first, last)]) => {
                 let half = (first, first + (last.min(total - 1) - first) / 2);
-                Answer::range(blob, half, half)
+                range(blob, half, half)
             }
             (Mode::NoContentRange, &[_]) => Answer { headers: Vec::new(), ..right },
             (Mode::OtherTotal, &[(first, last)]) => {
@@ -140,12 +84,12 @@ impl State {
                 Answer { headers: Vec::new(), ..right }.header("Content-Range", range)
             }
             (Mode::Merged, &[(first, _), .., (_, last)]) => {
-                Answer::range(blob, (first, last), (first, last))
+                range(blob, (first, last), (first, last))
             }
             (Mode::Reordered, many @ [_, _, ..]) => {
-                Answer::parts(blob, &many.iter().rev().copied().collect::<Vec<_>>())
+                parts(blob, &many.iter().rev().copied().collect::<Vec<_>>())
             }
-            (Mode::FirstOnly, &[first, _, ..]) => Answer::range(blob, first, first),
+            (Mode::FirstOnly, &[first, _, ..]) => range(blob, first, first),
             (Mode::StatusForRange(status), [_, ..]) => Answer::new(status, "no"),
             _ => self.odd_body(request, right),
         }
@@ -160,22 +104,22 @@ impl State {
                 Answer::new(status, "later").header("Retry-After", "0")
             }
             Mode::BusyForADay => Answer::new(429, "later").header("Retry-After", "86400"),
-            Mode::Cut => right.cut().then(Then::Close),
-            Mode::NoAnswer => right.then(Then::Nothing),
-            Mode::Stalls => Answer { body: Vec::new(), ..right }.then(Then::Hang),
-            Mode::StallsAtFirst if self.is_first(request) => right.cut().then(Then::Hang),
+            Mode::Cut => half(right, Then::Close),
+            Mode::NoAnswer => Answer { then: Then::Nothing, ..right },
+            Mode::Stalls => Answer { body: Vec::new(), then: Then::Hang, ..right },
+            Mode::StallsAtFirst if self.is_first(request) => half(right, Then::Hang),
             Mode::ExtraBytes => {
                 let body = [&right.body[..], b"more than was asked for"].concat();
                 Answer { length: Some(body.len()), body, ..right }
             }
-            Mode::Endless => Answer { length: None, ..right }.then(Then::Endless),
+            Mode::Endless => Answer { length: None, then: Then::Endless, ..right },
             Mode::LengthTooLarge => {
-                Answer { length: Some(length + 1000), ..right }.then(Then::Close)
+                Answer { length: Some(length + 1000), then: Then::Close, ..right }
             }
             Mode::LengthTooSmall => {
-                Answer { length: Some(length.saturating_sub(5)), ..right }.then(Then::Close)
+                Answer { length: Some(length.saturating_sub(5)), then: Then::Close, ..right }
             }
-            Mode::NoLength => Answer { length: None, ..right }.then(Then::Close),
+            Mode::NoLength => Answer { length: None, then: Then::Close, ..right },
             Mode::Flipped => {
                 let mut right = right;
                 right.body[length / 2] ^= 1;

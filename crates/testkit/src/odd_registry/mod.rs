@@ -5,20 +5,17 @@
 //! whether anybody told it a secret.
 
 mod answer;
-mod server;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::Result;
 use serde_json::json;
 
 use crate::digest::sha256;
 use crate::forged::Forged;
+use crate::http::{Answer, Request, Server};
 use crate::layout::architecture;
-use answer::Answer;
-use server::{Request, serve};
 
 /// What a registry does wrong, when layers are asked for unless it says otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,7 +99,7 @@ pub enum Mode {
 /// A running registry with one image, `odd/image:v1`.
 #[derive(Debug)]
 pub struct OddRegistry {
-    address: std::net::SocketAddr,
+    server: Server,
     state: Arc<State>,
 }
 
@@ -126,10 +123,10 @@ const BASIC: &str = "Basic c29tZW9uZTpzb21ldGhpbmc=";
 impl OddRegistry {
     /// Starts a registry that holds an image of these layers, base first.
     ///
-    /// # Errors
+    /// # Panics
     ///
     /// If there is no port to be had.
-    pub fn start(mode: Mode, layers: &[Forged]) -> Result<Self> {
+    pub fn start(mode: Mode, layers: &[Forged]) -> Self {
         let (manifest, blobs) = documents(layers);
         let state = Arc::new(State {
             mode,
@@ -140,16 +137,16 @@ impl OddRegistry {
             leaked: AtomicBool::new(false),
         });
         let other = Arc::clone(&state);
-        let elsewhere = serve(move |request| other.answer_elsewhere(request))?;
-        *state.elsewhere.lock().unwrap_or_else(PoisonError::into_inner) = elsewhere.to_string();
+        let elsewhere = Server::start(move |request| other.answer_elsewhere(request));
+        *state.elsewhere.lock().unwrap_or_else(PoisonError::into_inner) = elsewhere.host();
         let own = Arc::clone(&state);
-        let address = serve(move |request| own.answer(request))?;
-        Ok(Self { address, state })
+        let server = Server::start(move |request| own.answer(request));
+        Self { server, state }
     }
 
     /// `127.0.0.1:PORT/odd/image:v1`.
     pub fn reference(&self) -> String {
-        format!("{}/odd/image:v1", self.address)
+        format!("{}/odd/image:v1", self.server.host())
     }
 
     /// Whether the second server was told a secret.
@@ -199,7 +196,7 @@ impl State {
         }
         match self.blob(request) {
             // The config is what it should be.
-            Some(blob) if blob.starts_with(b"{") => Answer::ranged(request, blob),
+            Some(blob) if blob.starts_with(b"{") => answer::ranged(request, blob),
             Some(blob) => self.blob_answer(request, blob),
             None if request.target.contains("/blobs/") => Answer::new(404, ""),
             None => Answer::new(200, "{}"),
@@ -214,7 +211,7 @@ impl State {
         if self.mode == Mode::RedirectToALogin {
             return Answer::new(401, "").header("WWW-Authenticate", "Basic realm=\"trap\"");
         }
-        self.blob(request).map_or(Answer::new(404, ""), |blob| Answer::ranged(request, blob))
+        self.blob(request).map_or(Answer::new(404, ""), |blob| answer::ranged(request, blob))
     }
 
     fn blob(&self, request: &Request) -> Option<&Vec<u8>> {

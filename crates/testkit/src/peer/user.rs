@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::Sid;
+use super::{PREPARE, SHARE, Sid};
 
 /// The user's number, and that of its group; the files in its home belong to it.
 pub const UID: u32 = 4321;
@@ -23,19 +23,10 @@ pub struct User {
     home: PathBuf,
 }
 
-/// The root becomes `/` by `pivot_root`: below `chroot` the kernel makes no user namespaces.
-///
 /// Users are named in files that only this mount namespace sees. With the process namespace
 /// all that the user leaves running ends, such as podman's process that keeps a namespace.
-const ENTER: &str = r#"
-root=$1; home=$2; shift 2
-mount --bind "$root" "$root"
-mount -t proc proc "$root/proc"
-mount --rbind /sys "$root/sys"
-mount -t cgroup2 none "$root/sys/fs/cgroup" 2>/dev/null || true
-mount --rbind /dev "$root/dev"
-mount -t tmpfs tmpfs "$root/dev/shm"
-for place in run tmp var/tmp var/cache mnt; do mount -t tmpfs tmpfs "$root/$place"; done
+const ADD_USER: &str = r#"
+home=$1; shift
 mkdir "$root/run/etc" "$root/run/old"
 chmod 1777 "$root/tmp" "$root/var/tmp"
 for file in passwd group subuid subgid; do cp "$root/etc/$file" "$root/run/etc/$file"; done
@@ -44,12 +35,10 @@ echo "ada:x:4321:" >>"$root/run/etc/group"
 echo "ada:200000:65536" | tee -a "$root/run/etc/subuid" >>"$root/run/etc/subgid"
 for file in passwd group subuid subgid; do mount --bind "$root/run/etc/$file" "$root/etc/$file"; done
 install -d -o 4321 -g 4321 -m 700 "$root/run/user/4321"
-while [ "$1" != -- ]; do
-    mkdir -p "$root$1"
-    mount --rbind "$1" "$root$1"
-    shift
-done
-shift
+"#;
+
+/// The root becomes `/` by `pivot_root`: below `chroot` the kernel makes no user namespaces.
+const ENTER: &str = r#"
 cd "$root"
 pivot_root . run/old
 umount -l /run/old
@@ -90,7 +79,8 @@ impl User {
     pub fn shell(&self, shared: &[&Path], script: &str) -> Command {
         let mut command = Command::new("unshare");
         command.args(["-m", "--pid", "--fork", "--kill-child", "--propagation", "private"]);
-        command.args(["sh", "-euc", ENTER, "enter"]);
+        let enter = [PREPARE, ADD_USER, SHARE, ENTER].concat();
+        command.args(["sh", "-euc", &enter, "enter"]);
         command.arg(&self.sid.root).arg(&self.home).arg(&self.home).args(shared);
         command.args(["--", "sh", "-euc", script]);
         command.env_clear().env("LC_ALL", "C.UTF-8").env("HOME", &self.home).env("USER", "ada");

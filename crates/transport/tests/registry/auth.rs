@@ -7,8 +7,9 @@ use base64::Engine as _;
 use storage_core::RangeReader;
 use transport::{Credentials, CredentialsError, ImageSource, Login, Options};
 
-use crate::image::{Image, chain, open, options, resolve};
-use crate::server::{Answer, Request, Server};
+use crate::image::{Image, open, options, resolve};
+use testkit::causes::chain;
+use testkit::http::{Answer, Request, Server};
 
 /// A login for everything, and a list of what it was asked for.
 #[derive(Default)]

@@ -3,8 +3,9 @@
 use storage_core::Digest;
 use transport::{Compression, Endpoint, ImageSource, Platform, Registry, media_type};
 
-use crate::image::{Image, chain, open, options, resolve};
-use crate::server::{Answer, Server, Then};
+use crate::image::{Image, open, options, resolve};
+use testkit::causes::chain;
+use testkit::http::{Answer, Server, Then};
 
 fn serve(image: &Image) -> Server {
     let image = image.clone();

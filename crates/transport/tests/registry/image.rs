@@ -7,7 +7,7 @@ use std::time::Duration;
 use storage_core::{BlobDigest, Digest, RangeSource};
 use transport::{ImageSource, Options, Platform, Registry, TransportError, media_type};
 
-use crate::server::{Answer, Request, Server};
+use testkit::http::{Answer, Request, Server};
 
 /// Documents and blobs by their digests, documents also by their tags.
 #[derive(Debug, Clone)]
@@ -143,15 +143,4 @@ pub(crate) fn resolve(registry: &Registry) -> Result<transport::ResolvedImage, T
 
 pub(crate) fn blob(server: &Server, image: &Image, options: &Options) -> Arc<dyn RangeSource> {
     open(server, options).blob(&image.layer, image.size).unwrap()
-}
-
-/// All causes in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

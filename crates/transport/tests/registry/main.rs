@@ -5,6 +5,5 @@ mod documents;
 mod image;
 mod proxy;
 mod ranges;
-mod server;
 mod several;
 mod uploads;

@@ -3,7 +3,7 @@
 use transport::{Options, Registry};
 
 use crate::image::{Image, options, resolve};
-use crate::server::{Answer, Server};
+use testkit::http::{Answer, Server};
 
 /// A proxy for plain HTTP is asked for whole addresses. It stands for a registry whose
 /// name nobody else knows.

@@ -9,9 +9,10 @@ use std::time::Duration;
 use proptest::prelude::*;
 use storage_core::{RangeSource, Usage};
 
-use crate::image::{Image, blob, chain, open, options, ranged, resolve};
-use crate::server::{Answer, Request, Server, Then};
+use crate::image::{Image, blob, open, options, ranged, resolve};
 use crate::several;
+use testkit::causes::chain;
+use testkit::http::{Answer, Request, Server, Then};
 
 const SIZE: usize = 300_000;
 

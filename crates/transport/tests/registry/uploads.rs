@@ -13,8 +13,9 @@ use transport::{
 };
 
 use crate::auth::{challenge, password, with};
-use crate::image::{chain, options};
-use crate::server::{Answer, Request, Server, Then};
+use crate::image::options;
+use testkit::causes::chain;
+use testkit::http::{Answer, Request, Server, Then};
 
 /// A blob that differs everywhere and is text, as the server has its bodies.
 fn blob(length: usize) -> (StoredBlob, File, String) {

@@ -143,17 +143,16 @@ impl fmt::Display for Choice {
 pub(crate) fn ranges_for(parts: &[Part], link: &Link) -> Ranges {
     let cost = Cost::of(link);
     let exact = cost.merge(parts, Bridge::None);
-    let ranges = cheapest(parts, &cost);
-    let side_by_side = link.parallel > 1 && ranges.len() > 1;
-    let cut = if side_by_side { cut(&ranges, parts) } else { ranges.clone() };
-    let requests = requests(ranges.len(), link) + cut.len() - ranges.len();
-    let gaps = length(&ranges) - length(&exact);
-    let choice = match ranges.len() {
+    let uncut = cheapest(parts, &cost);
+    let (count, gaps) = (uncut.len(), length(&uncut) - length(&exact));
+    let ranges = if link.parallel > 1 && count > 1 { cut(&uncut, parts) } else { uncut };
+    let requests = requests(count, link) + ranges.len() - count;
+    let choice = match count {
         n if n == exact.len() => Choice::Exact { ranges: n, requests },
         1 => Choice::Stream { instead_of: exact.len(), gaps },
         n => Choice::Bridged { ranges: n, requests, gaps },
     };
-    Ranges { ranges: cut, choice }
+    Ranges { ranges, choice }
 }
 
 /// Requests for so many ranges.

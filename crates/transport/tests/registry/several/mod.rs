@@ -11,7 +11,7 @@ use transport::Options;
 use self::odd::{Odd, odd_answers};
 use crate::image::{Image, blob, options};
 use crate::ranges::expect;
-use crate::server::{Answer, Request, Server, Then};
+use testkit::http::{Answer, Request, Server, Then};
 
 const SIZE: usize = 300_000;
 const BOUNDARY: &str = "THE-BOUNDARY";

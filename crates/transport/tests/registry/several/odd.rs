@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::{SIZE, before, forty, part, parts, right, typed};
-use crate::server::{Answer, Request, Then};
+use testkit::http::{Answer, Request, Then};
 
 /// An answer that is not right, and what is asked for range by range after it.
 pub(super) struct Odd {

@@ -8,33 +8,44 @@ use std::thread;
 
 /// What a client sent.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Request {
-    pub(crate) method: String,
+pub struct Request {
+    /// `GET` and the like.
+    pub method: String,
     /// Path and query.
-    pub(crate) target: String,
+    pub target: String,
     /// By lower-case name.
-    pub(crate) headers: BTreeMap<String, String>,
-    pub(crate) body: String,
+    pub headers: BTreeMap<String, String>,
+    /// What came behind the head.
+    pub body: String,
 }
 
 impl Request {
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+    /// The header of that lower-case name.
+    pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(String::as_str)
     }
 
     /// First and last byte of each range, all of them closed; none in a request for all.
-    pub(crate) fn ranges(&self) -> Vec<(usize, usize)> {
+    ///
+    /// # Panics
+    ///
+    /// If a range is open or none at all: the client that is tested sends no such thing.
+    pub fn ranges(&self) -> Vec<(usize, usize)> {
         let Some(header) = self.header("range") else { return Vec::new() };
         let ranges = header.strip_prefix("bytes=").expect("a range of bytes").split(',');
         let closed = |range: &str| {
             let (first, last) = range.split_once('-').expect("a range");
-            (first.parse().unwrap(), last.parse().expect("a closed range"))
+            (first.parse().expect("a number"), last.parse().expect("a closed range"))
         };
         ranges.map(closed).collect()
     }
 
     /// The only range.
-    pub(crate) fn range(&self) -> Option<(usize, usize)> {
+    ///
+    /// # Panics
+    ///
+    /// As [`Self::ranges`].
+    pub fn range(&self) -> Option<(usize, usize)> {
         match self.ranges()[..] {
             [range] => Some(range),
             _ => None,
@@ -44,11 +55,13 @@ impl Request {
 
 /// What happens behind the body that is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Then {
+pub enum Then {
     /// The connection stays open for the next request.
     Go,
     /// The connection is closed.
     Close,
+    /// Not even the answer is sent: the connection is closed before it.
+    Nothing,
     /// Nothing, until the client closes the connection.
     Hang,
     /// Bytes without end.
@@ -57,29 +70,40 @@ pub(crate) enum Then {
 
 /// What the server sends.
 #[derive(Debug, Clone)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) headers: Vec<(String, String)>,
-    pub(crate) body: Vec<u8>,
-    pub(crate) then: Then,
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// In their order; `Content-Length` is added.
+    pub headers: Vec<(String, String)>,
+    /// What follows the head, unless that was asked for alone.
+    pub body: Vec<u8>,
+    /// What follows the body.
+    pub then: Then,
     /// The `Content-Length`; the length of the body unless it lies.
-    pub(crate) length: Option<usize>,
+    pub length: Option<usize>,
+    /// In the place of the whole head.
+    pub raw_head: Option<Vec<u8>>,
 }
 
 impl Answer {
-    pub(crate) fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
+    /// An honest answer.
+    #[must_use]
+    pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
         let body = body.into();
         let length = Some(body.len());
-        Self { status, headers: Vec::new(), body, then: Then::Go, length }
+        Self { status, headers: Vec::new(), body, then: Then::Go, length, raw_head: None }
     }
 
-    pub(crate) fn header(mut self, name: &str, value: impl Into<String>) -> Self {
+    /// With one more header.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));
         self
     }
 
     /// Sends only the first bytes of what was promised.
-    pub(crate) fn cut(mut self, at: usize, then: Then) -> Self {
+    #[must_use]
+    pub fn cut(mut self, at: usize, then: Then) -> Self {
         if self.body.len() > at {
             self.body.truncate(at);
             self.then = then;
@@ -88,38 +112,48 @@ impl Answer {
     }
 }
 
-/// A server on a port of its own; each connection has a thread.
-pub(crate) struct Server {
+/// A server on a port of its own, until the process ends; each connection has a thread.
+#[derive(Debug)]
+pub struct Server {
     address: SocketAddr,
     log: Arc<Mutex<Vec<Request>>>,
     /// Gets a message whenever a connection with an endless body was closed.
-    pub(crate) closed: Mutex<std::sync::mpsc::Receiver<()>>,
+    pub closed: Mutex<std::sync::mpsc::Receiver<()>>,
 }
 
 impl Server {
-    pub(crate) fn start(handler: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
+    /// Starts one that answers by this function.
+    ///
+    /// # Panics
+    ///
+    /// If there is no port to be had.
+    pub fn start(handler: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("its address");
         let log = Arc::new(Mutex::new(Vec::new()));
         let (sender, closed) = std::sync::mpsc::channel();
         let (handler, requests) = (Arc::new(handler), log.clone());
         thread::spawn(move || {
-            for stream in listener.incoming() {
+            for stream in listener.incoming().flatten() {
                 let (handler, log, sender) = (handler.clone(), requests.clone(), sender.clone());
-                thread::spawn(move || serve(&stream.unwrap(), &*handler, &log, &sender));
+                thread::spawn(move || serve(&stream, &*handler, &log, &sender));
             }
         });
         Self { address, log, closed: Mutex::new(closed) }
     }
 
     /// `127.0.0.1:port`.
-    pub(crate) fn host(&self) -> String {
+    pub fn host(&self) -> String {
         self.address.to_string()
     }
 
     /// The requests so far whose target contains `part`.
-    pub(crate) fn requests(&self, part: &str) -> Vec<Request> {
-        let log = self.log.lock().unwrap();
+    ///
+    /// # Panics
+    ///
+    /// If a handler did so while it held the log, which none can.
+    pub fn requests(&self, part: &str) -> Vec<Request> {
+        let log = self.log.lock().expect("nobody panics with the log");
         log.iter().filter(|request| request.target.contains(part)).cloned().collect()
     }
 }
@@ -131,16 +165,22 @@ fn serve(
     closed: &std::sync::mpsc::Sender<()>,
 ) {
     // Or else each body waits for its head to be confirmed.
-    stream.set_nodelay(true).unwrap();
+    if stream.set_nodelay(true).is_err() {
+        return;
+    }
     while let Some(request) = read_request(stream) {
-        log.lock().unwrap().push(request.clone());
+        log.lock().expect("nobody panics with the log").push(request.clone());
         let answer = handler(&request);
-        if stream.write_all(&head(&answer)).is_err() || stream.write_all(&answer.body).is_err() {
+        if answer.then == Then::Nothing {
+            return;
+        }
+        let body: &[u8] = if request.method == "HEAD" { &[] } else { &answer.body };
+        if stream.write_all(&head(&answer)).is_err() || stream.write_all(body).is_err() {
             return;
         }
         match answer.then {
             Then::Go => {}
-            Then::Close => return,
+            Then::Close | Then::Nothing => return,
             Then::Hang => {
                 let _: usize = stream.read(&mut [0]).unwrap_or(0);
                 return;
@@ -155,6 +195,9 @@ fn serve(
 }
 
 fn head(answer: &Answer) -> Vec<u8> {
+    if let Some(raw) = &answer.raw_head {
+        return raw.clone();
+    }
     let mut head = format!("HTTP/1.1 {} Status\r\n", answer.status);
     for (name, value) in &answer.headers {
         head.extend([name, ": ", value, "\r\n"]);
@@ -176,7 +219,7 @@ fn read_request(mut stream: &TcpStream) -> Option<Request> {
         }
         head.push(byte[0]);
     }
-    let head = String::from_utf8(head).unwrap();
+    let head = String::from_utf8(head).ok()?;
     let mut lines = head.lines();
     let mut first = lines.next()?.split(' ').map(str::to_owned);
     let mut request =
@@ -184,9 +227,9 @@ fn read_request(mut stream: &TcpStream) -> Option<Request> {
     for (name, value) in lines.filter_map(|line| line.split_once(':')) {
         request.headers.insert(name.to_ascii_lowercase(), value.trim().into());
     }
-    let length = request.header("content-length").map_or(0, |length| length.parse().unwrap());
+    let length = request.header("content-length").map_or(0, |length| length.parse().unwrap_or(0));
     let mut body = vec![0; length];
     stream.read_exact(&mut body).ok()?;
-    request.body = String::from_utf8(body).unwrap();
+    request.body = String::from_utf8_lossy(&body).into_owned();
     Some(request)
 }
