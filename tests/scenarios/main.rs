@@ -23,6 +23,7 @@ mod pairs;
 mod podman;
 mod power;
 mod pulls;
+mod recorded;
 mod records;
 mod repair;
 mod small;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         configured::trials(),
         kill::trials(),
         power::trials(),
+        recorded::trials(),
         trouble::trials(),
         build_image::trials(),
         vanish::trials(),
