@@ -67,7 +67,7 @@ fn any_state(kind: &Filesystem) -> Result<()> {
     let mut story = Story::record(kind.name, &[])?;
     let seed = setting("REFLAYER_SEED", 1);
     let positions = story.positions(setting_or("REFLAYER_STATES", 4, 200), seed);
-    let mut images = 0;
+    let (mut images, mut promised) = (0, 0);
     for (number, position) in (1_u64..).zip(&positions) {
         let mut dice = Dice::new(seed ^ number << 32);
         let (disk, fate) = story.recording.state(*position, &mut dice)?;
@@ -75,8 +75,9 @@ fn any_state(kind: &Filesystem) -> Result<()> {
         drop(disk);
         let at = || format!("state {number}, seed {seed}, behind {position} entries: {fate}");
         images += found.map_err(|harm| anyhow!("{harm}")).with_context(at)?;
+        promised += story.promised(*position).count();
     }
-    eprintln!("{}: {images} images were there, and whole", kind.name);
+    eprintln!("{}: {images} images there, and whole; {promised} had to be", kind.name);
     let states = u64::try_from(positions.len())?;
     tried(kind.name, states, "disk states rebuilt from recorded writes")
 }
@@ -89,10 +90,10 @@ fn blindness(kind: &Filesystem) -> Result<()> {
     let (mut lost, mut damaged) = (0_u64, 0_u64);
     for (number, position) in (1_u64..).zip(&positions) {
         let (disk, _) = story.recording.state(*position, &mut Dice::new(seed ^ number << 32))?;
-        match story.judge(*position)? {
-            Ok(_) => {}
-            Err(Harm::Lost(_)) => lost += 1,
-            Err(Harm::Damaged(_)) => damaged += 1,
+        if let Err(harm) = story.judge(*position)? {
+            let sum = if matches!(harm, Harm::Lost(_)) { &mut lost } else { &mut damaged };
+            *sum += 1;
+            eprintln!("{}, behind {position} entries: {harm}", kind.name);
         }
         drop(disk);
     }
@@ -151,6 +152,11 @@ impl Story {
         positions
     }
 
+    fn promised(&self, position: u64) -> impl Iterator<Item = &'static str> {
+        let holds = move |promise: &&(_, Range<u64>)| promise.1.contains(&position);
+        self.promises.iter().filter(holds).map(|(version, _)| *version)
+    }
+
     /// How many images there are, if none is lost or damaged.
     fn judge(&self, position: u64) -> Result<Result<u64, Harm>> {
         // A boot empties the run root.
@@ -162,10 +168,9 @@ impl Story {
             Ok(ids) => ids,
             Err(error) => return Ok(Err(Harm::Damaged(format!("does not open: {error:#}")))),
         };
-        for (version, promised) in &self.promises {
-            let id = self.built.layout(FORM).image(version)?.config;
-            if promised.contains(&position) && !ids.contains(&id) {
-                return Ok(Err(Harm::Lost((*version).to_owned())));
+        for version in self.promised(position) {
+            if !ids.contains(&self.built.layout(FORM).image(version)?.config) {
+                return Ok(Err(Harm::Lost(version.to_owned())));
             }
         }
         let whole = self.expect_whole(&ids);
