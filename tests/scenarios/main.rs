@@ -23,7 +23,6 @@ mod pairs;
 mod podman;
 mod power;
 mod pulls;
-mod recorded;
 mod records;
 mod repair;
 mod small;
@@ -55,7 +54,6 @@ fn main() -> ExitCode {
         configured::trials(),
         kill::trials(),
         power::trials(),
-        recorded::trials(),
         trouble::trials(),
         build_image::trials(),
         vanish::trials(),

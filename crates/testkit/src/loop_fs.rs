@@ -26,22 +26,20 @@ impl LoopFs {
     pub fn make(place: &Path, name: &'static str, bytes: u64) -> Result<Self> {
         let image = place.join(format!("{name}.img"));
         let path = place.join(name);
-        blank(&image, name, bytes)?;
+        File::create_new(&image)
+            .and_then(|file| file.set_len(bytes))
+            .with_context(|| format!("make {}", image.display()))?;
+        let mut mkfs = Command::new(format!("mkfs.{name}"));
+        mkfs.args(match name {
+            "xfs" => ["-q", "-m", "reflink=1"].as_slice(),
+            "btrfs" => &["-q"],
+            _ => &["-q", "-F"],
+        });
+        judge::run(mkfs.arg(&image))?;
         fs::create_dir(&path).context("make a mount point")?;
         let made = Self { filesystem: Filesystem { name, path }, image };
         made.mount()?;
         Ok(made)
-    }
-
-    /// Mounts an image that is there, as `filesystem` says; removed as any other when dropped.
-    ///
-    /// # Errors
-    ///
-    /// If it cannot be mounted.
-    pub fn open(image: &Path, filesystem: &Filesystem) -> Result<Self> {
-        let disk = Self { filesystem: filesystem.clone(), image: image.to_owned() };
-        disk.mount()?;
-        Ok(disk)
     }
 
     /// Cuts the power and turns it on again: what was not on the disk is lost, the
@@ -63,26 +61,23 @@ impl LoopFs {
         let mut mount = Command::new("mount");
         judge::run(mount.args(["-o", "loop"]).args([&self.image, &self.filesystem.path]))
     }
-}
 
-/// An image with an empty filesystem of the kind `name`.
-pub(crate) fn blank(image: &Path, name: &str, bytes: u64) -> Result<()> {
-    File::create_new(image)
-        .and_then(|file| file.set_len(bytes))
-        .with_context(|| format!("make {}", image.display()))?;
-    let mut mkfs = Command::new(format!("mkfs.{name}"));
-    mkfs.args(match name {
-        "xfs" => ["-q", "-m", "reflink=1"].as_slice(),
-        "btrfs" => &["-q"],
-        _ => &["-q", "-F"],
-    });
-    judge::run(mkfs.arg(image))
+    /// Mounts an image that is there, where `filesystem` says; dropped, it goes as any other.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be mounted.
+    pub fn open(image: &Path, filesystem: &Filesystem) -> Result<Self> {
+        let disk = Self { filesystem: filesystem.clone(), image: image.to_owned() };
+        disk.mount()?;
+        Ok(disk)
+    }
 }
 
 impl Drop for LoopFs {
     fn drop(&mut self) {
         // Best effort: what is busy is the mount namespace's to undo.
-        drop(Command::new("umount").arg("-R").arg(&self.filesystem.path).status());
+        drop(Command::new("umount").args(["-q", "-R"]).arg(&self.filesystem.path).status());
         drop(fs::remove_file(&self.image));
     }
 }

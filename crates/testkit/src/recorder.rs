@@ -20,7 +20,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::dice::Dice;
 use crate::fs_role::Filesystem;
 use crate::judge;
-use crate::loop_fs::{self, LoopFs};
+use crate::loop_fs::LoopFs;
 pub use states::Fate;
 use states::Rebuilder;
 
@@ -42,20 +42,24 @@ pub struct Recorder {
 
 impl Recorder {
     /// Makes a filesystem of the kind `name` (`xfs`, `btrfs`, `ext4`) below `place`, and mounts
-    /// it. Its mount is the first thing in the log.
+    /// it. Mounting it is the first thing in the log.
     ///
     /// # Errors
     ///
     /// If it cannot be made or mounted, or the daemon does not start.
     pub fn make(place: &Path, name: &'static str, bytes: u64) -> Result<Self> {
-        loop_fs::blank(&place.join(START), name, bytes)?;
-        let mut copy = Command::new("cp");
-        judge::run(copy.arg("--sparse=always").args([START, LIVE].map(|it| place.join(it))))?;
-        let path = place.join(name);
-        fs::create_dir(&path).context("make a mount point")?;
+        let made = LoopFs::make(place, name, bytes)?;
+        let filesystem = made.filesystem.clone();
+        judge::run(Command::new("umount").arg(&filesystem.path))?;
+        for copy in [START, LIVE] {
+            let mut cp = Command::new("cp");
+            cp.arg("--sparse=always").args([place.join(format!("{name}.img")), place.join(copy)]);
+            judge::run(&mut cp)?;
+        }
+        drop(made);
         let disk = Disk::attach(place, bytes)?;
-        judge::run(Command::new("mount").args([&disk.device, &path]))?;
-        Ok(Self { filesystem: Filesystem { name, path }, disk })
+        judge::run(Command::new("mount").args([&disk.device, &filesystem.path]))?;
+        Ok(Self { filesystem, disk })
     }
 
     /// How many entries the log has: whatever has returned is in it.
