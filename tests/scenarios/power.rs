@@ -3,6 +3,8 @@
 //!
 //! The filesystem is stopped as by a cut: nothing that is not on the disk gets there any more.
 
+mod rebuilt;
+
 use std::fs;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
@@ -36,7 +38,8 @@ pub(crate) fn trials() -> Vec<Trial> {
             on(name, "r3_a_power_cut_is_felt_by_podman", podman),
         ]
     };
-    ["xfs", "ext4"].into_iter().flat_map(each).collect()
+    let stopped = ["xfs", "ext4"].into_iter().flat_map(each);
+    stopped.chain(rebuilt::trials()).collect()
 }
 
 /// A machine whose disk this is.

@@ -17,6 +17,7 @@ pub(crate) const INTEGRATION: &[Need] = &[
     ("mkfs.ext4", "e2fsprogs"),
     ("mkfs.xfs", "xfsprogs"),
     ("mount", "mount"),
+    ("qemu-storage-daemon", "qemu-utils"),
     ("strace", "strace"),
     ("tar", "tar"),
     ("unshare", "util-linux"),

@@ -5,8 +5,9 @@
 //! [`peer`], [`registry`]), compares directory trees in every attribute ([`compare`]),
 //! counts what an update has to fetch ([`exact`]) and what it takes of the disk
 //! ([`disk`], [`extents`]), stops a program at any of its system calls ([`kill`]), slows
-//! its network down ([`proxy`]), and plays a server ([`http`]), or a registry that does
-//! one thing wrong ([`odd_registry`]).
+//! its network down ([`proxy`]), rebuilds its disk as a power cut may have left it
+//! ([`recorder`]), and plays a server ([`http`]), or a registry that does one thing wrong
+//! ([`odd_registry`]).
 //!
 //! It shares no code with what it judges: no crate of reflayer is used here,
 //! so that a mistake of theirs cannot be a mistake of the judge.
@@ -43,6 +44,7 @@ pub mod loop_fs;
 pub mod odd_registry;
 pub mod peer;
 pub mod proxy;
+pub mod recorder;
 pub mod registry;
 pub mod tar;
 pub mod tree;

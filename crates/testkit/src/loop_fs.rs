@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use crate::fs_role::Filesystem;
 use crate::judge;
@@ -67,21 +67,7 @@ impl LoopFs {
         let path = &self.filesystem.path;
         judge::run(Command::new("xfs_io").args(["-x", "-c", "shutdown"]).arg(path))?;
         judge::run(Command::new("umount").arg(path))?;
-        self.wait_until_gone()?;
         self.mount()
-    }
-
-    /// Waits until nobody has it mounted: a tool in a mount namespace of its own may for a
-    /// moment longer, and to mount it again would then give the dead filesystem back.
-    fn wait_until_gone(&self) -> Result<()> {
-        for _ in 0..600 {
-            let devices = judge::output(Command::new("losetup").arg("-j").arg(&self.image))?;
-            if devices.trim().is_empty() {
-                return Ok(());
-            }
-            std::thread::sleep(std::time::Duration::from_millis(50));
-        }
-        bail!("{} is still mounted somewhere", self.image.display())
     }
 
     fn mount(&self) -> Result<()> {
@@ -89,12 +75,23 @@ impl LoopFs {
         let mut mount = Command::new("mount");
         judge::run(mount.args(["-o", "loop"]).args([&self.image, &self.filesystem.path]))
     }
+
+    /// Mounts an image that is there, where `filesystem` says; dropped, it goes as any other.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be mounted.
+    pub fn open(image: &Path, filesystem: &Filesystem) -> Result<Self> {
+        let disk = Self { filesystem: filesystem.clone(), image: image.to_owned() };
+        disk.mount()?;
+        Ok(disk)
+    }
 }
 
 impl Drop for LoopFs {
     fn drop(&mut self) {
         // Best effort: what is busy is the mount namespace's to undo.
-        drop(Command::new("umount").arg("-R").arg(&self.filesystem.path).status());
+        drop(Command::new("umount").args(["-q", "-R"]).arg(&self.filesystem.path).status());
         drop(fs::remove_file(&self.image));
     }
 }

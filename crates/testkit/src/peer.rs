@@ -99,7 +99,7 @@ impl Sid {
     pub fn command(&self, shared: &[&Path], program: &str) -> Command {
         let mut command = Command::new("unshare");
         let enter = [PREPARE, COVER_HOME, SHARE, ENTER].concat();
-        command.args(["-m", "--propagation", "private", "sh", "-euc", &enter, "enter"]);
+        command.args(["-m", "--propagation", "slave", "sh", "-euc", &enter, "enter"]);
         command.arg(&self.root).args(shared).arg("--").arg(program);
         command.env_clear().env("LC_ALL", "C.UTF-8").env("HOME", "/root");
         command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");

@@ -21,10 +21,14 @@ const LARGE: u64 = 12 << 30;
 const TINY: u64 = 24 * MIB;
 
 /// Gives this process a mount table of its own: what it mounts, nobody else sees or has to undo.
+///
+/// The tools that it starts in namespaces of theirs do see it, as long as it is there: what is
+/// unmounted here is not kept alive by them.
 pub(crate) fn enter_namespace() -> Result<()> {
     unshare(CloneFlags::CLONE_NEWNS).context("leave the mount namespace")?;
     let sh = Shell::new()?;
-    Ok(cmd!(sh, "mount --make-rprivate /").quiet().run()?)
+    cmd!(sh, "mount --make-rprivate /").quiet().run()?;
+    Ok(cmd!(sh, "mount --make-rshared /").quiet().run()?)
 }
 
 /// Makes a filesystem of the kind `name` in a file below `place`, and mounts it there.

@@ -78,7 +78,7 @@ impl User {
     /// A shell script run by the user, who sees the directories `shared` besides its home.
     pub fn shell(&self, shared: &[&Path], script: &str) -> Command {
         let mut command = Command::new("unshare");
-        command.args(["-m", "--pid", "--fork", "--kill-child", "--propagation", "private"]);
+        command.args(["-m", "--pid", "--fork", "--kill-child", "--propagation", "slave"]);
         let enter = [PREPARE, ADD_USER, SHARE, ENTER].concat();
         command.args(["sh", "-euc", &enter, "enter"]);
         command.arg(&self.sid.root).arg(&self.home).arg(&self.home).args(shared);
