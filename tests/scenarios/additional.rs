@@ -5,19 +5,19 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
+use testkit::digest::sha256;
 use testkit::fs_role::Filesystem;
 use testkit::judge;
+use testkit::layout::Image;
 use testkit::peer::Compression;
 
 use crate::needs::{on, on_two};
 use crate::small;
 use crate::store::{Store, said};
-use crate::world;
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         on_two("ext4", "xfs", "an_image_store_is_shared_with_podman", image_store),
-        on("xfs", "additional_store_of_ours_serves_two_roots", serves_podman),
         on("ext4", "additional_store_of_podman_serves_us", serves_us),
         on("ext4", "what_podman_has_mounted_is_kept", podmans_mount),
         on("ext4", "what_we_have_mounted_is_unmounted_by_us", our_mount),
@@ -25,15 +25,19 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 /// A directory that shows another one, which cannot be changed by it.
-struct ReadOnly(PathBuf);
+pub(crate) struct ReadOnly(PathBuf);
 
 impl ReadOnly {
-    fn of(directory: &Path, place: &Path) -> Result<Self> {
+    pub(crate) fn of(directory: &Path, place: &Path) -> Result<Self> {
         std::fs::create_dir_all(place).context("make a mount point")?;
         judge::run(Command::new("mount").arg("--bind").args([directory, place]))?;
         let mount = Self(place.to_owned());
         judge::run(Command::new("mount").args(["-o", "remount,bind,ro"]).arg(place))?;
         Ok(mount)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
     }
 }
 
@@ -42,32 +46,6 @@ impl Drop for ReadOnly {
         // A scenario that failed has its own message.
         drop(Command::new("umount").arg(&self.0).status());
     }
-}
-
-fn serves_podman(filesystem: &Filesystem) -> Result<()> {
-    let ours = Store::new(filesystem)?;
-    let layout = world::images(Compression::Chunked);
-    let name = "localhost/app:v1";
-    ours.json(&["pull", "--name", name, &format!("oci:{}:v1", layout.dir().display())])?;
-    let shared = ReadOnly::of(&ours.root(), &ours.room().join("shared"))?;
-    let theirs = [Store::new(filesystem)?, Store::new(filesystem)?];
-    let use_it = |store: &Store| -> Result<()> {
-        let podman = store.podman()?.beside(&shared.0)?;
-        let list = podman.run(&["images", "--format", "{{.Repository}}:{{.Tag}} {{.ReadOnly}}"])?;
-        ensure!(list.trim() == format!("{name} true"), "podman lists {list:?}");
-        for _ in 0..3 {
-            let text = podman.run_in(name, &["cat", "/etc/os-release"])?;
-            ensure!(text.contains("VERSION_CODENAME=bookworm"), "os-release: {text}");
-        }
-        let layers = std::fs::read_to_string(store.root().join("overlay-layers/layers.json"));
-        ensure!(layers.unwrap_or_default().trim_matches(['[', ']']).is_empty(), "layers were made");
-        Ok(())
-    };
-    std::thread::scope(|scope| {
-        let running = theirs.each_ref().map(|store| scope.spawn(move || use_it(store)));
-        running.into_iter().try_for_each(|one| one.join().expect("it does not panic"))
-    })?;
-    ours.expect_clean()
 }
 
 fn serves_us(filesystem: &Filesystem) -> Result<()> {
@@ -112,8 +90,42 @@ fn serves_us(filesystem: &Filesystem) -> Result<()> {
         ours.output(&[&["--additional-store", other], &["rmi", "small:v1"][..]].concat())?;
     ensure!(!refused.status.success(), "an image of another store was removed");
     drop(podman);
+    goes_out(&ours, &Store::new(filesystem)?, other, &small.layout(form).image("v1")?)?;
     theirs.expect_clean()?;
     ours.expect_clean()
+}
+
+/// What another store has is shown, and leaves as what it is.
+fn goes_out(store: &Store, theirs: &Store, other: &str, image: &Image) -> Result<()> {
+    let beside = |arguments: &[&str]| {
+        let out = store.output(&[&["--additional-store", other], arguments].concat())?;
+        ensure!(out.status.success(), "{arguments:?}: {}", said(&out));
+        Ok(out.stdout)
+    };
+    for layer in &image.layers {
+        let tar = beside(&["export", &layer.layer_id])?;
+        ensure!(sha256(&tar) == layer.diff_id, "another tar of {}", layer.layer_id);
+    }
+    let target = store.room().join("target");
+    std::fs::create_dir(&target).context("make a mount point")?;
+    let place = target.to_str().context("a plain path")?;
+    beside(&["mount", "small:v1", place])?;
+    let there = [target.join("opt/new").exists(), target.join("gone").exists()];
+    beside(&["umount", place])?;
+    ensure!(there == [true, false], "the mount shows opt/new and gone: {there:?}");
+    let archive = store.room().join("sent.tar");
+    let to = format!("oci-archive:{}:v1", archive.display());
+    beside(&["push", "small:v1", &to])?;
+    // skopeo proves blobs, and podman's store the DiffIDs.
+    let podman = theirs.podman()?;
+    let mut copy = podman.skopeo_copy(&[store.room()]);
+    judge::run(copy.args([&to, "containers-storage:localhost/sent:v1"]))?;
+    ensure!(
+        theirs.image_ids()? == [image.config.clone()],
+        "another image: {:?}",
+        theirs.image_ids()?
+    );
+    Ok(())
 }
 
 /// Images live on another filesystem than containers, and in one place for both tools.

@@ -69,12 +69,26 @@ pub enum ExportError {
     },
 }
 
+impl ExportError {
+    /// Whether it is what somebody meets whose layer is removed meanwhile.
+    fn is_of_a_removal(&self) -> bool {
+        match self {
+            Self::Tree { .. } | Self::NoTarSplit(_) => true,
+            Self::Rebuild { source, .. } => {
+                matches!(source, RebuildError::File { .. } | RebuildError::Changed { .. })
+            }
+            _ => false,
+        }
+    }
+}
+
 impl Store {
     /// Writes the exact tar of a layer: what it was made of, byte for byte.
     ///
     /// `layer` is its id, a unique prefix of it, or a `DiffID`, with `sha256:` or
-    /// without. Who pulled the layer, and how, makes no difference. No lock is held
-    /// while the stream is written.
+    /// without; a layer of an additional store is meant where this one has none that
+    /// fits. Who pulled the layer, and how, makes no difference. No lock is held while
+    /// the stream is written.
     ///
     /// # Errors
     ///
@@ -94,12 +108,11 @@ impl Store {
     /// # }
     /// ```
     pub fn export(&self, layer: &str, out: impl Write) -> Result<ExportedLayer, ExportError> {
-        let record = {
-            let layers = self.layers.read()?;
-            names::find_layer(layers.records(), layer)?.clone()
-        };
-        let RebuiltTar { diff_id, size } = self.rebuild_tar(&record, record.diff_digest, out)?;
-        Ok(ExportedLayer { layer: record.id, diff_id, size })
+        let own = self.layers.read()?.records().to_vec();
+        let others = self.elsewhere(&own, &[]).layers;
+        let record = names::find_layer_in(&own, &others, layer)?;
+        let RebuiltTar { diff_id, size } = self.rebuild_tar(record, record.diff_digest, out)?;
+        Ok(ExportedLayer { layer: record.id.clone(), diff_id, size })
     }
 
     /// Writes the tar of a layer, and fails at the end if it is not the expected one.
@@ -110,15 +123,15 @@ impl Store {
         out: impl Write,
     ) -> Result<RebuiltTar, ExportError> {
         let layer = || record.id.clone();
-        let rebuilt = match self.open_tar(record)?.write(out) {
-            Ok(rebuilt) => rebuilt,
-            // That a file is missing says little where all of them are.
-            Err(RebuildError::File { .. } | RebuildError::Changed { .. })
-                if self.layers.read()?.get(&record.id).is_none() =>
-            {
+        let rebuilt = self.open_tar(record).and_then(|tar| {
+            tar.write(out).map_err(|source| ExportError::Rebuild { layer: layer(), source })
+        });
+        let rebuilt = match rebuilt {
+            // That something is missing says little where all of it is.
+            Err(error) if error.is_of_a_removal() && self.holder(&record.id)?.is_none() => {
                 return Err(ExportError::Removed(layer()));
             }
-            Err(source) => return Err(ExportError::Rebuild { layer: layer(), source }),
+            rebuilt => rebuilt?,
         };
         match expected.filter(|expected| *expected != rebuilt.diff_id) {
             None => Ok(rebuilt),
@@ -134,13 +147,10 @@ impl Store {
         if record.is_incomplete() {
             return Err(ExportError::Incomplete(layer()));
         }
-        let tar_split = {
-            let layers = self.layers.read()?;
-            layers.get(&record.id).ok_or_else(|| ExportError::Removed(layer()))?;
-            layers.open_tar_split(&record.id)?
-        };
+        let holder = self.holder(&record.id)?.ok_or_else(|| ExportError::Removed(layer()))?;
+        let tar_split = self.open_source_tar_split(&holder)?;
         let tar_split = tar_split.ok_or_else(|| ExportError::NoTarSplit(layer()))?;
-        let tree = self.driver.diff(&record.id);
+        let tree = self.open_source_tree(&holder);
         let tree = tree.map_err(|source| ExportError::Tree { layer: layer(), source })?;
         Ok(LayerTar::new(tree, tar_split))
     }

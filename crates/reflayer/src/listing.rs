@@ -85,15 +85,26 @@ pub enum InspectError {
 
 /// Records of the store and of the additional ones beside it, as they were at one moment.
 #[derive(Debug)]
-struct Everything {
-    layers: Vec<LayerRecord>,
-    images: Vec<ImageRecord>,
+pub(crate) struct Everything {
+    pub(crate) layers: Vec<LayerRecord>,
+    pub(crate) images: Vec<ImageRecord>,
     /// How many of each are the store's own; the others follow.
     own_layers: usize,
     own_images: usize,
 }
 
 impl Everything {
+    /// The image that `wanted` stands for: one of this store before those of others.
+    pub(crate) fn find_image(&self, wanted: &str) -> Result<&ImageRecord, LookupError> {
+        let (own, others) = self.images.split_at(self.own_images);
+        Ok(names::find_in(own, others, wanted)?.0)
+    }
+
+    /// The layers of an image from the base up, as far as the records go.
+    pub(crate) fn chain(&self, image: &ImageRecord) -> Vec<&LayerRecord> {
+        chain(image.layer.as_ref(), &self.layers)
+    }
+
     fn image(&self, index: usize) -> ImageInfo {
         image_info(&self.images[index], &self.layers, index >= self.own_images)
     }
@@ -132,9 +143,8 @@ impl Store {
     /// If no single image is meant, or its records or config cannot be read.
     pub fn inspect(&self, image: &str) -> Result<ImageDetails, InspectError> {
         let all = self.everything()?;
-        let (own, others) = all.images.split_at(all.own_images);
-        let (record, _) = names::find_in(own, others, image)?;
-        let read_only = !own.iter().any(|own| own.id == record.id);
+        let record = all.find_image(image)?;
+        let read_only = !all.images[..all.own_images].iter().any(|own| own.id == record.id);
         let info = image_info(record, &all.layers, read_only);
         let index_of = |id: &LayerId| all.layers.iter().position(|layer| layer.id == *id);
         let details = info.layers.iter().filter_map(|id| Some(all.layer(index_of(id)?)));
@@ -149,7 +159,8 @@ impl Store {
         })
     }
 
-    fn everything(&self) -> Result<Everything, RecordError> {
+    /// The records of this store and of all beside it.
+    pub(crate) fn everything(&self) -> Result<Everything, RecordError> {
         let layers_read = self.layers.read()?;
         let images_read = self.images.read()?;
         let (mut layers, mut images) =
@@ -163,7 +174,11 @@ impl Store {
     }
 
     /// A document of an image of this store, or else of the first other that has it.
-    fn read_document(&self, id: &ImageId, key: &str) -> Result<Option<Vec<u8>>, RecordError> {
+    pub(crate) fn read_document(
+        &self,
+        id: &ImageId,
+        key: &str,
+    ) -> Result<Option<Vec<u8>>, RecordError> {
         let others = self.additional.iter().map(|store| &store.images);
         for images in std::iter::once(&self.images).chain(others) {
             let images = images.read()?;

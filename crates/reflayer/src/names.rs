@@ -98,6 +98,18 @@ pub(crate) fn find_in<'a>(
     }
 }
 
+/// The same for a layer.
+pub(crate) fn find_layer_in<'a>(
+    own: &'a [LayerRecord],
+    others: &'a [LayerRecord],
+    wanted: &str,
+) -> Result<&'a LayerRecord, LookupError> {
+    match find_layer(own, wanted) {
+        Err(LookupError::NoLayer(_)) => find_layer(others, wanted),
+        found => found,
+    }
+}
+
 fn is_id_prefix(text: &str) -> bool {
     let hex = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
     !text.is_empty() && text.len() <= 64 && text.bytes().all(hex)

@@ -1,5 +1,5 @@
-//! Other stores beside the store, and the layers of all of them that a pull may take
-//! from: the store's own first. The others are read in place and never changed.
+//! Other stores beside the store, and the layers of all of them that a pull or an export
+//! may read: the store's own first. The others are read in place and never changed.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -111,7 +111,7 @@ impl Elsewhere {
     }
 }
 
-/// A layer that may be taken from, and the store that has it.
+/// A layer that may be read, and the store that has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SourceLayer {
     pub(crate) id: LayerId,
@@ -192,8 +192,29 @@ impl Store {
         layer: &SourceLayer,
         key: &str,
     ) -> Result<Option<File>, RecordError> {
-        let store = layer.additional.map_or(&self.layers, |n| &self.additional[n].layers);
-        store.peek_big_data(&layer.id, key)
+        self.records_of(layer).peek_big_data(&layer.id, key)
+    }
+
+    /// Who has a layer: the store itself, or else the first other one that has it whole.
+    pub(crate) fn holder(&self, id: &LayerId) -> Result<Option<SourceLayer>, RecordError> {
+        let found = |additional| SourceLayer { id: id.clone(), additional };
+        if self.layers.read()?.get(id).is_some() {
+            return Ok(Some(found(None)));
+        }
+        let has = |store: &AdditionalStore| store.records().0.iter().any(|layer| layer.id == *id);
+        Ok(self.additional.iter().position(has).map(|number| found(Some(number))))
+    }
+
+    /// Opens the tar-split of a layer, without a lock; `None` if there is none any more.
+    pub(crate) fn open_source_tar_split(
+        &self,
+        layer: &SourceLayer,
+    ) -> Result<Option<File>, RecordError> {
+        self.records_of(layer).peek_tar_split(&layer.id)
+    }
+
+    fn records_of(&self, layer: &SourceLayer) -> &LayerStore {
+        layer.additional.map_or(&self.layers, |number| &self.additional[number].layers)
     }
 
     /// Opens the root of a layer's tree.

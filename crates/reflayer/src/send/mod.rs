@@ -100,7 +100,8 @@ pub fn convert(
 impl Store {
     /// Writes an image of the store to `target` with all layers as zstd:chunked.
     ///
-    /// `image` is an id, a unique prefix of one, a name, or a name's unique last part.
+    /// `image` is an id, a unique prefix of one, a name, or a name's unique last part; one
+    /// of an additional store is meant where this store has none that fits.
     /// A layer that came as a zstd:chunked blob which the target has, or can mount, is
     /// not even read. No lock of the store is held while anything is read or sent.
     ///

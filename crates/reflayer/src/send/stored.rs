@@ -4,14 +4,13 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 use storage_core::RecordError;
-use storage_core::{BlobDigest, DiffId, Digest, ImageRecord, Images, LayerId, LayerRecord};
+use storage_core::{BlobDigest, DiffId, Digest, ImageRecord, LayerId, LayerRecord};
 
 use super::SendError;
 use super::layer::{Origin, Outbound};
 use crate::Store;
-use crate::listing::{InspectError, chain};
+use crate::listing::{Everything, InspectError};
 use crate::manifest::{KnownManifest, LayerEntry};
-use crate::names;
 
 /// What the store has of an image.
 pub(super) struct StoredImage {
@@ -38,13 +37,12 @@ struct RootFs {
 impl StoredImage {
     /// Reads the documents and the records of an image.
     pub(super) fn find(store: &Store, name: &str) -> Result<Self, SendError> {
-        let layers = store.layers.read()?;
-        let images = store.images.read()?;
-        let (image, _) = names::find(images.records(), name)?;
-        let manifest = images.read_big_data(&image.id, "manifest")?;
+        let all = store.everything()?;
+        let image = all.find_image(name)?;
+        let manifest = store.read_document(&image.id, "manifest")?;
         let manifest = manifest.and_then(KnownManifest::parse);
         let named = manifest.as_ref().map(|manifest| manifest.parsed.config.digest);
-        let config = read_config(&images, image, named)?;
+        let config = read_config(store, image, named)?;
         let damaged = |source| SendError::Document {
             image: image.id.clone(),
             what: "config",
@@ -52,15 +50,14 @@ impl StoredImage {
         };
         let parsed: Config = serde_json::from_slice(&config).map_err(damaged)?;
         let diff_ids = parsed.rootfs.diff_ids.unwrap_or_default();
-        let all = layers.records();
-        let layers = chain(image.layer.as_ref(), all);
+        let layers = all.chain(image);
         let is_of = |(layer, diff_id): (&&LayerRecord, &DiffId)| {
             layer.diff_digest.is_none_or(|known| known == *diff_id)
         };
         if layers.len() != diff_ids.len() || !layers.iter().zip(&diff_ids).all(is_of) {
             return Err(SendError::Layers(image.id.clone()));
         }
-        let known = known_blobs(&images, image, all, &layers)?;
+        let known = known_blobs(store, image, &all, &layers)?;
         let layers = layers.into_iter().cloned().collect();
         Ok(Self { config, manifest, diff_ids, layers, known })
     }
@@ -85,12 +82,12 @@ impl StoredImage {
 
 /// The config, under the name that the manifest has for it or else the image's own.
 fn read_config(
-    images: &Images<'_>,
+    store: &Store,
     image: &ImageRecord,
     named: Option<BlobDigest>,
 ) -> Result<Vec<u8>, SendError> {
     let key = named.map_or_else(|| format!("sha256:{}", image.id), |digest| digest.to_string());
-    let config = images.read_big_data(&image.id, &key)?;
+    let config = store.read_document(&image.id, &key)?;
     let right = |config: &Vec<u8>| Digest::of(config).to_string() == key;
     let missing = || SendError::Document { image: image.id.clone(), what: "config", source: None };
     config.filter(right).ok_or_else(missing)
@@ -99,22 +96,22 @@ fn read_config(
 /// The zstd:chunked blobs of these layers, as the image's manifest or that of another
 /// image on the same layers has them: what was built here knows nothing of its base.
 fn known_blobs(
-    images: &Images<'_>,
+    store: &Store,
     image: &ImageRecord,
-    all: &[LayerRecord],
+    all: &Everything,
     wanted: &[&LayerRecord],
 ) -> Result<HashMap<LayerId, LayerEntry>, RecordError> {
     let mut known = HashMap::new();
-    let others = images.records().iter().filter(|other| other.id != image.id);
+    let others = all.images.iter().filter(|other| other.id != image.id);
     for image in std::iter::once(image).chain(others) {
         if known.len() == wanted.len() {
             break;
         }
-        let layers = chain(image.layer.as_ref(), all);
+        let layers = all.chain(image);
         if !layers.iter().any(|layer| is_wanted(layer, wanted)) {
             continue;
         }
-        let manifest = images.read_big_data(&image.id, "manifest")?;
+        let manifest = store.read_document(&image.id, "manifest")?;
         let entries =
             manifest.and_then(KnownManifest::parse).map(|manifest| manifest.parsed.layers);
         let entries = entries.filter(|entries| entries.len() == layers.len()).unwrap_or_default();
@@ -147,15 +144,14 @@ impl Store {
     ///
     /// If no single image is meant, or the records cannot be read.
     pub fn related_names(&self, image: &str) -> Result<Vec<String>, InspectError> {
-        let layers = self.layers.read()?;
-        let images = self.images.read()?;
-        let (image, _) = names::find(images.records(), image)?;
-        let wanted = chain(image.layer.as_ref(), layers.records());
+        let all = self.everything()?;
+        let image = all.find_image(image)?;
+        let wanted = all.chain(image);
         let shares = |other: &&ImageRecord| {
-            let chain = chain(other.layer.as_ref(), layers.records());
-            other.id != image.id && chain.iter().any(|layer| is_wanted(layer, &wanted))
+            let mut chain = all.chain(other).into_iter();
+            other.id != image.id && chain.any(|layer| is_wanted(layer, &wanted))
         };
-        let others = images.records().iter().filter(shares);
+        let others = all.images.iter().filter(shares);
         let related: Vec<_> = std::iter::once(image).chain(others).collect();
         let now = related.iter().flat_map(|image| &image.names);
         let before = related.iter().flat_map(|image| &image.names_history);
