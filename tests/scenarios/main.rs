@@ -7,6 +7,7 @@
 mod additional;
 mod build_image;
 mod built;
+mod citizen;
 mod configured;
 mod crowd;
 mod extents;
@@ -31,6 +32,7 @@ mod reader;
 mod records;
 mod repair;
 mod rootless;
+mod seat;
 mod small;
 mod source;
 mod store;
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         pulls::trials(),
         forms::trials(),
         podman::trials(),
+        citizen::trials(),
         index::trials(),
         gc::trials(),
         repair::trials(),

@@ -1,18 +1,37 @@
 //! A small image that has every kind of entry, for scenarios that pull it hundreds of times.
 
 use std::path::Path;
+use std::process::Command;
 
-use anyhow::Result;
-use testkit::judge::Names;
+use anyhow::{Context as _, Result};
+use testkit::judge::{self, Names};
 use testkit::peer::Compression;
 use testkit::tree::{Tree, char_device, directory, fifo, file, hard_link, noise, sparse, symlink};
 
 use crate::built::Built;
+use crate::world;
 
 /// Makes two versions of it at `place`, tags v1 and v2, in these forms.
 pub(crate) fn make(place: &Path, forms: &[Compression]) -> Result<Built> {
     let layers = |seed| vec![(base(seed), Names::WithTop), (top(seed), Names::Bare)];
     Built::from_trees(place, forms, &[("v1", layers(1)), ("v2", layers(2))])
+}
+
+/// A program that needs nothing else: on Debian it is linked statically.
+pub(crate) const PROGRAM: &str = "sbin/ldconfig";
+
+/// As `make`, with a program to run; made once, where everybody may read it.
+pub(crate) fn runnable(forms: &[Compression]) -> Result<Built> {
+    let place = world::once("runnable", |place| {
+        let program = std::fs::read(Path::new("/").join(PROGRAM)).context("read a program")?;
+        let layers = |seed| {
+            let base = base(seed).with(PROGRAM, file(program.clone()).mode(0o755));
+            vec![(base, Names::WithTop), (top(seed), Names::Bare)]
+        };
+        Built::from_trees(place, forms, &[("v1", layers(1)), ("v2", layers(2))])?;
+        judge::run(Command::new("chmod").args(["-R", "a+rX"]).arg(place))
+    })?;
+    Ok(Built::open(&place))
 }
 
 fn base(seed: u64) -> Tree {

@@ -142,6 +142,9 @@ fn pulls_from_a_read_only_store(prepare: impl Fn(&Path) + Send) {
             assert_eq!(report.bytes.reused_files, COMMON as u64);
             assert!(report.bytes.fetched < 10_000, "{} bytes fetched", report.bytes.fetched);
             assert_eq!(store.check(CheckLevel::Content).unwrap(), []);
+            let theirs = &store.layers().unwrap()[1];
+            let exported = store.export(theirs.id.as_str(), std::io::sink()).unwrap();
+            assert_eq!(Some(exported.diff_id), theirs.diff_id);
             assert_eq!(state(&old), before);
             // What is the store's own comes first.
             let read_only = store.images().unwrap().iter().map(|i| i.read_only).collect::<Vec<_>>();

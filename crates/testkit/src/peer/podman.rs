@@ -86,7 +86,12 @@ impl Podman {
 
     /// `sh` where podman has this store, to run a script in one mount namespace.
     pub fn shell(&self, script: &str) -> Command {
-        let mut command = self.with_store("sh", &[]);
+        self.shell_beside(&[], script)
+    }
+
+    /// The same with more directories to be seen.
+    pub fn shell_beside(&self, shared: &[&Path], script: &str) -> Command {
+        let mut command = self.with_store("sh", shared);
         command.args(["-euc", script]);
         command
     }
