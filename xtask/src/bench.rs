@@ -1,9 +1,11 @@
-//! Pulls side by side with podman, in one run on one store's filesystem.
+//! Pulls side by side with podman, and what goes out beside skopeo, in one run on one
+//! store's filesystem.
 //!
 //! Only ratios mean something: both programs take turns, so that whatever else
 //! the machine does hits both.
 
 pub(crate) mod measure;
+mod out;
 mod table;
 
 use std::path::{Path, PathBuf};
@@ -39,8 +41,12 @@ pub(crate) fn run(flags: &Bench) -> Result<()> {
         .context("make a place for filesystems")?;
     for fs in &flags.fs {
         let filesystem = mounts::make(&sh, place.path(), fs.name())?;
-        if flags.what == What::Plan {
-            let result = scale::plans(&sh, &filesystem.path, &scale::LAYERS);
+        let other = match flags.what {
+            What::Plan => Some(scale::plans(&sh, &filesystem.path, &scale::LAYERS)),
+            What::Out => Some(out::run(&sh, fs.name(), &filesystem.path, flags.rounds)),
+            _ => None,
+        };
+        if let Some(result) = other {
             filesystem.unmount(&sh)?;
             result?;
             continue;
@@ -49,7 +55,7 @@ pub(crate) fn run(flags: &Bench) -> Result<()> {
         let samples = bench.rounds(&sh, flags.rounds);
         drop(bench);
         filesystem.unmount(&sh)?;
-        table::print(fs.name(), &samples?);
+        table::print(fs.name(), "podman", &samples?);
     }
     Ok(())
 }
@@ -57,7 +63,9 @@ pub(crate) fn run(flags: &Bench) -> Result<()> {
 /// The images, tags v1 and v2.
 fn layout(what: What) -> Result<Layout> {
     match what {
-        What::Pulls | What::Plan => Ok(Layout::open(&peers_dir().join("images/oci-chunked"))),
+        What::Pulls | What::Plan | What::Out => {
+            Ok(Layout::open(&peers_dir().join("images/oci-chunked")))
+        }
         What::Insertions => made::versions(Content::Insertions(256 << 20)),
         What::Tiny => made::versions(Content::Tiny { files: 200_000, every: 100 }),
         What::Repeated => made::versions(Content::Repeated),
@@ -72,11 +80,17 @@ struct World {
     place: PathBuf,
 }
 
-/// The samples of one kind of pull, one of each program per round.
+/// The samples of one kind of work, one of each program per round.
 pub(crate) struct Pair {
     pub(crate) what: &'static str,
-    pub(crate) reflayer: Vec<Sample>,
-    pub(crate) podman: Vec<Sample>,
+    pub(crate) ours: Vec<Sample>,
+    pub(crate) theirs: Vec<Sample>,
+}
+
+impl Pair {
+    fn new(what: &'static str) -> Self {
+        Self { what, ours: Vec::new(), theirs: Vec::new() }
+    }
 }
 
 impl World {
@@ -93,18 +107,17 @@ impl World {
     }
 
     fn rounds(&self, sh: &Shell, rounds: usize) -> Result<Vec<Pair>> {
-        let empty = |what| Pair { what, reflayer: Vec::new(), podman: Vec::new() };
-        let mut pairs: Vec<Pair> = PULLS.iter().map(|&(_, what)| empty(what)).collect();
+        let mut pairs: Vec<Pair> = PULLS.iter().map(|&(_, what)| Pair::new(what)).collect();
         for round in 0..rounds {
             step(&format!("round {}", round + 1), || {
                 let ours = self.place.join("reflayer");
                 for (pair, (version, _)) in pairs.iter_mut().zip(PULLS) {
-                    pair.reflayer.push(self.reflayer(&ours, version)?);
+                    pair.ours.push(self.reflayer(&ours, version)?);
                 }
                 let theirs = self.place.join("podman");
                 let podman = Podman::new(&self.sid, &theirs.join("root"), &theirs.join("run"))?;
                 for (pair, (version, _)) in pairs.iter_mut().zip(PULLS) {
-                    pair.podman.push(self.podman(&podman, version)?);
+                    pair.theirs.push(self.podman(&podman, version)?);
                 }
                 // podman keeps its root mounted on itself, inside its own namespace only.
                 for store in [&ours, &theirs] {

@@ -15,15 +15,14 @@ const COLUMNS: [Column; 5] = [
     ("blob requests", |s| s.traffic.requests as f64),
 ];
 
-/// A table per filesystem: reflayer, podman, and the one as a part of the other.
-pub(super) fn print(filesystem: &str, pairs: &[Pair]) {
-    let rounds = pairs.first().map_or(0, |pair| pair.reflayer.len());
-    println!("\n{filesystem}, medians of {rounds} rounds\n");
-    println!("| | | reflayer | podman | ratio |\n|---|---|---|---|---|");
+/// A table: reflayer, `peer`, and the one as a part of the other.
+pub(super) fn print(title: &str, peer: &str, pairs: &[Pair]) {
+    let rounds = pairs.first().map_or(0, |pair| pair.ours.len());
+    println!("\n{title}, medians of {rounds} rounds\n");
+    println!("| | | reflayer | {peer} | ratio |\n|---|---|---|---|---|");
     for pair in pairs {
         for (name, value) in COLUMNS {
-            let ours = median(&pair.reflayer, value);
-            let theirs = median(&pair.podman, value);
+            let [ours, theirs] = [&pair.ours, &pair.theirs].map(|samples| median(samples, value));
             let ratio = if theirs > 0.0 { format!("{:.2}", ours / theirs) } else { "-".into() };
             println!("| {} | {name} | {ours:.2} | {theirs:.2} | {ratio} |", pair.what);
         }
