@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
-use serde_json::Value;
 use testkit::peer::Compression::{Chunked, Gzip};
 use testkit::registry::{Registry, Traffic};
 
@@ -75,8 +74,8 @@ fn tools_use_ours(seat: &Seat) -> Result<()> {
         seat.sh(&[&pull, &*given, USE, more].concat())
             .with_context(|| format!("{version} from {from}"))?;
         // What podman sent is the same image.
-        let again = seat.sh(&format!("reflayer --json plan {copy}; podman rmi {name} >&2"))?;
-        let again: Value = serde_json::from_str(&again).context("parse a plan")?;
+        let again = seat.json(&format!("plan {copy}"))?;
+        seat.sh(&format!("podman rmi {name}"))?;
         ensure!(again["bytes"]["to_fetch"] == 0, "podman sent other layers: {again}");
         // And what it saves is what it saves after its own pull.
         seat.sh(&format!(
@@ -123,8 +122,8 @@ fn we_use_theirs(seat: &Seat) -> Result<()> {
         seat.sh(&format!("name={name} number={number}\n{LOOK}"))
             .with_context(|| format!("look at {name}"))?;
     }
-    let out = seat.sh(&format!("reflayer check >&2; reflayer --json plan {v2}"))?;
-    let plan: Value = serde_json::from_str(&out).context("parse a plan")?;
+    seat.sh("reflayer check")?;
+    let plan = seat.json(&format!("plan {v2}"))?;
     ensure!(plan["bytes"]["to_fetch"] == 0, "podman has the layers: {plan}");
     seat.sh(&format!(
         "reflayer push localhost/built oci:sent:it

@@ -10,18 +10,14 @@ use std::fs;
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use testkit::dice::Dice;
-use testkit::fs_role::Filesystem;
-use testkit::judge;
-use testkit::peer::Compression;
+use testkit::peer::Compression::Chunked;
 
-use crate::built::Built;
-use crate::needs::on;
-use crate::small;
-use crate::store::Store;
-use crate::world::{self, VERSIONS};
+use crate::seat::{self, Seat};
+use crate::store;
+use crate::world::VERSIONS;
 
 pub(crate) fn trials() -> Vec<Trial> {
-    ["xfs", "ext4"].map(|name| on(name, "r13_podman_and_we_at_once", mixed)).into()
+    seat::trials("r13_podman_and_we_at_once", mixed)
 }
 
 /// One process: it reads an operation and a version from a line, and says what came of it.
@@ -30,42 +26,44 @@ pub(crate) fn trials() -> Vec<Trial> {
 const PROCESS: &str = r#"
 work() {
     case $1 in
-        pull) reflayer pull --name localhost/small:$2 oci:$IMAGES/chunked:$2 ;;
-        pull-gzip) reflayer pull --name localhost/small:$2 oci:$IMAGES/gzip:$2 ;;
+        pull) reflayer pull --name localhost/small:$2 oci:$images/chunked:$2 ;;
+        pull-gzip) reflayer pull --name localhost/small:$2 oci:$images/gzip:$2 ;;
         remove) reflayer rmi small:$2 ;;
         list) reflayer images && reflayer layers ;;
-        mount) reflayer mount small:$2 $ROOM/$who && reflayer umount $ROOM/$who ;;
+        mount) inside "reflayer mount small:$2 m-$who && reflayer umount m-$who" ;;
         gc) reflayer gc ;;
-        P-pull) skopeo --insecure-policy copy -q oci:$IMAGES/gzip:$2 containers-storage:localhost/small:$2 ;;
+        P-pull) skopeo --insecure-policy copy -q oci:$images/gzip:$2 containers-storage:localhost/small:$2 ;;
         P-remove) podman rmi small:$2 ;;
         P-list) podman images ;;
-        P-mount) podman image mount small:$2 && podman image umount small:$2 ;;
-        P-run) id=$(podman create --pull=never small:$2 /usr/bin/tool) && podman export -o /dev/null $id; podman rm -f $id ;;
+        P-mount) podman_inside "podman image mount small:$2 && podman image umount small:$2" ;;
+        P-run) in_container small:$2 /sbin/ldconfig --version ;;
         P-gc) podman image prune -f ;;
     esac
 }
-who=$1; mkdir -p $ROOM/$who
-while read -r operation version; do
-    status=0; said=$(work $operation $version 2>&1) || status=$?
-    echo "$operation $status $(echo $said | tr '\n' ' ')"
-done <$ROOM/$who.operations >$ROOM/$who.log
+process() {
+    who=$1; mkdir m-$who
+    while read -r operation version; do
+        status=0; said=$(work $operation $version 2>&1) || status=$?
+        echo "$operation $status $(echo $said | tr '\n' ' ')"
+    done <$who.operations >$who.log
+}
 "#;
 
 const OURS: [&str; 8] = ["pull", "pull", "pull-gzip", "remove", "remove", "list", "mount", "gc"];
 const THEIRS: [&str; 8] =
     ["P-pull", "P-pull", "P-remove", "P-remove", "P-list", "P-mount", "P-run", "P-gc"];
 
-fn mixed(filesystem: &Filesystem) -> Result<()> {
+fn mixed(seat: &Seat) -> Result<()> {
     let full = std::env::var("REFLAYER_MIXED").ok().and_then(|text| text.parse().ok());
+    let bench = Bench { seat };
     if let Some(operations) = full {
-        let bench = Bench::new(filesystem)?;
         let log = bench.run(0, 8, operations)?;
-        eprintln!("{} 8 podmans alone:\n{}", filesystem.name, figures(&log));
+        eprintln!("{} 8 podmans alone:\n{}", seat.name, figures(&log));
+        bench.expect_nothing_left()?;
     }
     let (each, operations) = full.map_or((2, 8), |operations| (4, operations));
-    let bench = Bench::new(filesystem)?;
     let log = bench.run(each, each, operations)?;
-    eprintln!("{} {each} and {each}:\n{}", filesystem.name, figures(&log));
+    eprintln!("{} {each} and {each}:\n{}", seat.name, figures(&log));
     let strange: Vec<_> = log.iter().filter(|line| !line.is_fair()).collect();
     ensure!(strange.is_empty(), "no race explains {strange:#?}");
     bench.expect_whole()?;
@@ -124,53 +122,37 @@ fn figures(log: &[Line]) -> String {
     text
 }
 
-struct Bench {
-    store: Store,
-    images: Built,
+struct Bench<'a> {
+    seat: &'a Seat,
 }
 
-impl Bench {
-    fn new(filesystem: &Filesystem) -> Result<Self> {
-        let store = Store::new(filesystem)?;
-        // podman sees its two roots only; what it does not know there does not trouble it.
-        let room = store.run_root().join("mixed");
-        let forms = [Compression::Gzip, Compression::Chunked];
-        let images = small::make(&room.join("images"), &forms)?;
-        fs::copy(world::binary(), room.join("command")).context("copy the command")?;
-        Ok(Self { store, images })
-    }
-
+impl Bench<'_> {
     /// Runs so many processes of both kinds with so many operations each.
     fn run(&self, ours: usize, theirs: usize, operations: usize) -> Result<Vec<Line>> {
-        let room = self.store.run_root().join("mixed");
+        let place = self.seat.place();
         let kinds = std::iter::repeat_n(OURS, ours).chain(std::iter::repeat_n(THEIRS, theirs));
         let mut names = Vec::new();
         for (number, kind) in kinds.enumerate() {
             let mut dice = Dice::new(number as u64 + 1);
             let line = |_| format!("{} {}\n", dice.one_of(&kind), dice.one_of(&VERSIONS));
             let text: String = (0..operations).map(line).collect();
-            fs::write(room.join(format!("{number}.operations")), text).context("write a list")?;
-            names.push(number.to_string());
+            // Of runs in one place, each has its own numbers.
+            let name = format!("{ours}-{number}");
+            fs::write(place.join(format!("{name}.operations")), text).context("write a list")?;
+            names.push(name);
         }
-        fs::write(room.join("process"), PROCESS).context("write a script")?;
-        let room = room.display();
-        let [graph, run] = [self.store.root(), self.store.run_root()];
-        let script = format!(
-            "export ROOM={room} IMAGES={room}/images
-             printf '#!/bin/sh\\nexec {room}/command --root {} --runroot {} \"$@\"\\n' >/tmp/reflayer
-             chmod +x /tmp/reflayer; export PATH=/tmp:$PATH
-             for who in {}; do sh {room}/process $who & done; wait
-             podman rm -af; podman image umount -a
-             podman system check 2>&1 | tee {room}/check",
-            graph.display(),
-            run.display(),
+        self.seat.sh(&format!(
+            "images={}\n{PROCESS}
+             for one in {}; do process $one & done; wait
+             podman rm -af; podman_inside 'podman image umount -a'
+             podman system check >check 2>&1 || true",
+            self.seat.images.place().display(),
             names.join(" "),
-        );
-        judge::output(&mut self.store.podman()?.shell(&script))?;
+        ))?;
         let mut log = Vec::new();
         for name in names {
-            let path = self.store.run_root().join("mixed").join(format!("{name}.log"));
-            let text = fs::read_to_string(path).context("read a log")?;
+            let text = fs::read_to_string(place.join(format!("{name}.log")));
+            let text = text.context("read a log")?;
             let before = log.len();
             for line in text.lines() {
                 log.push(Line::parse(line)?);
@@ -183,37 +165,40 @@ impl Bench {
 
     /// Both tools find nothing, and both images are what they are meant to be.
     fn expect_whole(&self) -> Result<()> {
-        let found = fs::read_to_string(self.store.run_root().join("mixed/check"));
+        let found = fs::read_to_string(self.seat.place().join("check"));
         let found = found.context("read what podman found")?;
-        ensure!(!found.contains("* "), "podman system check: {found}");
-        self.store.expect_clean()?;
+        // A user's layers have no devices, whoever pulls them.
+        let is_known = |line: &str| self.seat.roots().is_none() && line.contains(": -/dev/null,");
+        let strange = found.lines().find(|line| line.contains("* ") && !is_known(line));
+        ensure!(strange.is_none(), "podman system check: {found}");
+        self.seat.sh("reflayer check")?;
         for version in VERSIONS {
-            let reference = self.images.reference(Compression::Chunked, version);
-            self.store.json(&[
-                "pull",
-                "--name",
-                &format!("localhost/small:{version}"),
-                &reference,
-            ])?;
-            let image = self.images.layout(Compression::Chunked).image(version)?;
-            // podman ignores what a layer says of its top.
-            self.images.expect_below_tops_in(&self.store, &image)?;
+            let from = self.seat.reference(Chunked, version);
+            self.seat.sh(&format!("reflayer pull --name localhost/small:{version} {from}"))?;
+            let image = self.seat.images.layout(Chunked).image(version)?;
+            if let Some(store) = self.seat.roots() {
+                // podman ignores what a layer says of its top.
+                self.seat.images.expect_below_tops_in(store, &image)?;
+            }
         }
-        self.store.expect_clean()
+        self.seat.sh("reflayer check").map(drop)
     }
 
     /// With the last image goes everything.
     fn expect_nothing_left(&self) -> Result<()> {
-        for id in self.store.image_ids()? {
-            while self.store.image_ids()?.contains(&id) {
-                self.store.json(&["rmi", &id])?;
+        let list = |what: &str| store::ids(&self.seat.json(what)?);
+        for id in list("images")? {
+            while list("images")?.contains(&id) {
+                self.seat.sh(&format!("reflayer rmi {id}"))?;
             }
         }
-        self.store.json(&["gc", "--all"])?;
-        ensure!(self.store.layer_ids()?.is_empty(), "layers are left");
-        ensure!(self.store.leftovers().is_empty(), "left over: {:?}", self.store.leftovers());
+        self.seat.sh("reflayer gc --all")?;
+        ensure!(list("layers")?.is_empty(), "layers are left");
+        let root = self.seat.graph_root();
+        let leftovers = store::leftovers(&root);
+        ensure!(leftovers.is_empty(), "left over: {leftovers:?}");
         let list = |place: &str| -> Result<Vec<_>> {
-            let entries = fs::read_dir(self.store.root().join(place)).context("list a place")?;
+            let entries = fs::read_dir(root.join(place)).context("list a place")?;
             Ok(entries.flatten().map(|entry| entry.file_name()).collect())
         };
         let trees = list("overlay")?.into_iter().filter(|name| name.len() == 64).count();

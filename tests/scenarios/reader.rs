@@ -13,12 +13,32 @@ use testkit::layout::Image;
 use testkit::peer::Compression;
 
 use crate::needs::on;
+use crate::seat::Seat;
 use crate::small;
 use crate::store::Store;
 use crate::world;
 
 pub(crate) fn trials() -> Vec<Trial> {
-    ["xfs", "ext4"].map(|name| on(name, "another_reader_agrees_on_our_store", agrees)).into()
+    let ours = |name| on(name, "another_reader_agrees_on_our_store", agrees);
+    let mut trials: Vec<Trial> = ["xfs", "ext4"].map(ours).into();
+    trials.extend(["xfs", "ext4"].map(|name| {
+        on(name, "another_reader_agrees_on_a_users_store", |filesystem| {
+            agrees_on_users(&Seat::new(filesystem, "user")?)
+        })
+    }));
+    trials
+}
+
+/// Of an ordinary user, whose files and notes for overlay are others.
+fn agrees_on_users(seat: &Seat) -> Result<()> {
+    for (form, version) in [(Compression::Chunked, "v1"), (Compression::Gzip, "v2")] {
+        seat.sh(&format!("reflayer pull {}", seat.reference(form, version)))?;
+    }
+    for version in ["v1", "v2"] {
+        let image = seat.images.layout(Compression::Chunked).image(version)?;
+        expect_image(&seat.graph_root(), seat.room(), &image)?;
+    }
+    Ok(())
 }
 
 /// Images that came by their TOCs and whole, the second of them onto the first.
@@ -31,35 +51,37 @@ fn agrees(filesystem: &Filesystem) -> Result<()> {
             store.pull(&images.reference(form, version))?;
         }
         for version in ["v1", "v2"] {
-            expect_image(&store, &images.layout(form).image(version)?)?;
+            expect_image(&store.root(), store.room(), &images.layout(form).image(version)?)?;
         }
     }
     let real = world::images(Compression::Chunked);
     let store = Store::new(filesystem)?;
     store.pull(&format!("oci:{}:v1", real.dir().display()))?;
-    expect_image(&store, &real.image("v1")?)
+    expect_image(&store.root(), store.room(), &real.image("v1")?)
 }
 
 /// That the reader finds the image with its names, its layers, and their tars.
-fn expect_image(store: &Store, image: &Image) -> Result<()> {
-    let storage = Storage::open(store.root())?;
+fn expect_image(root: &Path, place: &Path, image: &Image) -> Result<()> {
+    let storage = Storage::open(root)?;
     let found = storage.get_image(&image.config)?;
     ensure!(found.id() == image.config, "{} is there as {}", image.config, found.id());
-    ensure!(storage.list_images()?.len() == store.image_ids()?.len(), "another list of images");
+    let listed = fs::read_to_string(root.join("overlay-images/images.json"))?;
+    let listed: Vec<serde_json::Value> = serde_json::from_str(&listed)?;
+    ensure!(storage.list_images()?.len() == listed.len(), "another list of images");
     let names = found.names(&storage)?;
     let [name] = names.as_slice() else { bail!("{} has names {names:?}", image.config) };
     ensure!(storage.find_image_by_name(name)?.id() == image.config, "{name} is another image");
     let expected: Vec<_> = image.layers.iter().map(|layer| layer.layer_id.clone()).collect();
-    ensure!(found.storage_layer_ids(&[Storage::open(store.root())?])? == expected, "other layers");
+    ensure!(found.storage_layer_ids(&[Storage::open(root)?])? == expected, "other layers");
 
     let mut above: Vec<String> = Vec::new();
     for expected in &image.layers {
         let layer = Layer::open(&storage, &expected.layer_id)?;
         ensure!(layer.parents(&storage)? == above, "other layers below {}", expected.layer_id);
-        let link = fs::read_to_string(store.diff(&expected.layer_id).with_file_name("link"))?;
+        let link = fs::read_to_string(root.join("overlay").join(&expected.layer_id).join("link"))?;
         ensure!(layer.link_id() == link, "another short name of {}", expected.layer_id);
         ensure!(storage.resolve_link(&link)? == expected.layer_id, "{link} leads elsewhere");
-        let tar = store.room().join("read.tar");
+        let tar = place.join("read.tar");
         let size = write_tar(&storage, &layer, &tar)?;
         ensure!(sha256_of_file(&tar)? == expected.diff_id, "another tar of {}", layer.id());
         let recorded = storage.get_layer_metadata(layer.id())?.diff_size;

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 use libtest_mimic::Trial;
+use serde_json::Value;
 use testkit::fs_role::Filesystem;
 use testkit::judge;
 use testkit::peer::Compression;
@@ -94,6 +95,22 @@ impl Seat {
         );
         let script = [&wrap, TOOLS, INSIDE[0], script].concat();
         judge::output(&mut self.store.podman()?.shell_beside(&shared[1..], &script))
+    }
+
+    /// Runs `reflayer --json` with these arguments, and gives the document that it prints.
+    pub(crate) fn json(&self, arguments: &str) -> Result<Value> {
+        let text = self.sh(&format!("reflayer --json {arguments}"))?;
+        serde_json::from_str(&text).with_context(|| format!("{arguments} printed {text}"))
+    }
+
+    /// The store, if it is root's.
+    pub(crate) fn roots(&self) -> Option<&Store> {
+        self.user.is_none().then_some(&self.store)
+    }
+
+    /// The graph root, as root of the machine sees it.
+    pub(crate) fn graph_root(&self) -> PathBuf {
+        self.user.as_ref().map_or_else(|| self.store.root(), User::graph_root)
     }
 
     /// The directory in which scripts begin, as root of the machine sees it.

@@ -29,7 +29,10 @@ pub(crate) fn runnable(forms: &[Compression]) -> Result<Built> {
             vec![(base, Names::WithTop), (top(seed), Names::Bare)]
         };
         Built::from_trees(place, forms, &[("v1", layers(1)), ("v2", layers(2))])?;
-        judge::run(Command::new("chmod").args(["-R", "a+rX"]).arg(place))
+        // The trees of the judge keep their modes.
+        let layouts = forms.iter().map(|form| place.join(form.word()));
+        judge::run(Command::new("chmod").args(["-R", "a+rX"]).args(layouts))?;
+        judge::run(Command::new("chmod").arg("a+rx").arg(place))
     })?;
     Ok(Built::open(&place))
 }

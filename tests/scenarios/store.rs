@@ -115,17 +115,17 @@ impl Store {
         Ok(())
     }
 
-    /// Names of directories that a pull uses and that should be empty after it.
+    /// What is left of pulls and removals, and should not be.
     pub(crate) fn leftovers(&self) -> Vec<PathBuf> {
-        let overlay = self.root().join("overlay");
-        let places = [
-            overlay.join("staging"),
-            overlay.join("tempdirs"),
-            self.root().join("overlay-layers/tmp"),
-        ];
-        let list = |place: PathBuf| place.read_dir().into_iter().flatten().flatten();
-        places.into_iter().flat_map(list).map(|entry| entry.path()).collect()
+        leftovers(&self.root())
     }
+}
+
+/// What stands in directories that pulls and removals use, and that should be empty after them.
+pub(crate) fn leftovers(root: &Path) -> Vec<PathBuf> {
+    let places = ["overlay/staging", "overlay/tempdirs", "overlay-layers/tmp"];
+    let list = |place: &str| root.join(place).read_dir().into_iter().flatten().flatten();
+    places.into_iter().flat_map(list).map(|entry| entry.path()).collect()
 }
 
 /// What a command said, on both ways.
@@ -133,7 +133,8 @@ pub(crate) fn said(out: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr))
 }
 
-fn ids(list: &Value) -> Result<Vec<String>> {
+/// The ids in a list that the command printed.
+pub(crate) fn ids(list: &Value) -> Result<Vec<String>> {
     let list = list.as_array().with_context(|| format!("not a list: {list}"))?;
     let id = |item: &Value| item["id"].as_str().map(str::to_owned).context("an item without an id");
     list.iter().map(id).collect()
