@@ -1,77 +1,60 @@
-//! Older podmans on a store that reflayer wrote.
+//! Older podmans on a store that reflayer wrote, by root and by an ordinary user.
 //!
 //! Only where their roots are: `REFLAYER_OLD_PODMANS=1 cargo xtask peers` makes them.
 
-use std::fs;
-
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use libtest_mimic::Trial;
-use testkit::fs_role::Filesystem;
-use testkit::judge;
-use testkit::peer::{Compression, Podman, Sid};
+use testkit::peer::Compression::{Chunked, Gzip};
+use testkit::peer::Sid;
 
 use crate::needs::on;
-use crate::small;
-use crate::store::Store;
+use crate::seat::Seat;
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let trial = |release: &'static str, name| {
-        on(name, &format!("the_podman_of_{release}_opens_our_store"), move |filesystem| {
-            opens(filesystem, release)
-        })
-    };
-    let there = Sid::OLDER.into_iter().filter(|release| Sid::find_older(release).is_some());
-    there.flat_map(|release| ["xfs", "ext4"].map(|name| trial(release, name))).collect()
+    let mut trials = Vec::new();
+    for release in Sid::OLDER {
+        let Some(sid) = Sid::find_older(release) else { continue };
+        let who: &[&'static str] = if sid.has_users() { &["root", "user"] } else { &["root"] };
+        for (who, name) in who.iter().flat_map(|who| ["xfs", "ext4"].map(|name| (*who, name))) {
+            let title = format!("the_podman_of_{release}_opens_our_store::by_{who}");
+            let sid = sid.clone();
+            trials.push(on(name, &title, move |filesystem| {
+                opens(&Seat::new(filesystem, who)?, &sid)
+            }));
+        }
+    }
+    trials
 }
 
-fn opens(filesystem: &Filesystem, release: &str) -> Result<()> {
-    let store = Store::new(filesystem)?;
-    let forms = [Compression::Gzip, Compression::Chunked];
-    let small = small::make(&store.room().join("small"), &forms)?;
-    for (version, form) in [("v1", Compression::Chunked), ("v2", Compression::Gzip)] {
-        let name = format!("localhost/small:{version}");
-        store.json(&["pull", "--name", &name, &small.reference(form, version)])?;
+/// `$name` is an image that reflayer pulled, `$id` its id.
+const USE: &str = r#"
+expect "$(podman images -q --no-trunc $name)" sha256:$id
+size=$(podman image inspect --format '{{.Size}}' $name); [ $size -gt 500000 ]
+podman create --pull=never --name it $name /sbin/ldconfig
+podman export it | tar -tf - >list; podman rm it
+for file in usr/bin/tool opt/new; do grep -qx $file list; done
+for file in gone opt/owned; do if grep -qx $file list; then exit 1; fi; done
+in_container --ulimit=host $name /sbin/ldconfig --version | grep -q ^ldconfig
+podman save -q --uncompressed --format oci-archive -o saved.tar $name; tar -tf saved.tar >list; rm saved.tar
+for diff in $(podman image inspect --format '{{range .RootFS.Layers}}{{.}} {{end}}' $name); do
+    grep -q ${diff#sha256:} list
+done
+"#;
+
+fn opens(seat: &Seat, sid: &Sid) -> Result<()> {
+    let images = [("localhost/small:v1", "v1", Chunked), ("localhost/small:v2", "v2", Gzip)];
+    for (name, version, form) in images {
+        let from = seat.reference(form, version);
+        seat.sh(&format!("reflayer pull --name {name} {from}"))?;
     }
-    let sid = Sid::find_older(release).context("it was there a moment ago")?;
-    let podman = Podman::new(&sid, &store.root(), &store.run_root())?;
-    eprintln!("{} {release}: {}", filesystem.name, podman.run(&["--version"])?.trim());
-    let list = podman.run(&["images", "--no-trunc", "--format", "{{.ID}}"])?;
-    for version in ["v1", "v2"] {
-        let id = small.layout(Compression::Chunked).image(version)?.config;
-        ensure!(list.contains(&id), "podman lists {list}, not {id}");
-        let name = format!("small:{version}");
-        let size = podman.run(&["image", "inspect", "--format", "{{.Size}}", &name])?;
-        ensure!(size.trim().parse::<u64>().is_ok_and(|size| size > 500_000), "size {size}");
-        podman.run(&["create", "--pull=never", "--name", "it", &name, "/usr/bin/tool"])?;
-        let tar = store.run_root().join("it.tar");
-        podman.run(&["export", "-o", tar.to_str().context("a plain path")?, "it"])?;
-        let list = judge::output(std::process::Command::new("tar").arg("-tf").arg(&tar))?;
-        let has = |file: &str| list.lines().any(|line| line == file);
-        ensure!(has("usr/bin/tool") && has("opt/new"), "{name} has {list}");
-        ensure!(!has("gone") && !has("opt/owned"), "{name} shows what is deleted: {list}");
-        podman.run(&["rm", "it"])?;
-        saved(&store, &podman, &name)?;
+    let version = seat.sh_among(sid, &[], "podman --version")?;
+    eprintln!("{} {}", seat.name, version.trim());
+    for (name, version, _) in images {
+        let given = format!("name={name} id={}\n", seat.id(version)?);
+        seat.sh_among(sid, &[], &[&*given, USE].concat()).with_context(|| name.to_owned())?;
     }
-    store.expect_clean()?;
-    podman.run(&["rmi", "small:v1"])?;
-    store.expect_clean()?;
-    store.json(&["rmi", "small:v2"])?;
-    ensure!(store.layer_ids()?.is_empty(), "layers are left");
-    ensure!(store.leftovers().is_empty(), "left over: {:?}", store.leftovers());
+    seat.sh("reflayer check")?;
+    seat.sh_among(sid, &[], "podman rmi small:v1")?;
+    seat.sh("reflayer check; reflayer rmi small:v2; expect \"$(reflayer --json layers)\" '[]'")?;
     Ok(())
-}
-
-/// An image that podman saves has the layers that the image's config names.
-fn saved(store: &Store, podman: &Podman, name: &str) -> Result<()> {
-    let file = store.run_root().join("it.archive");
-    let place = file.to_str().context("a plain path")?;
-    podman.run(&["save", "-q", "--uncompressed", "--format", "oci-archive", "-o", place, name])?;
-    let format = "{{range .RootFS.Layers}}{{.}} {{end}}";
-    let diff_ids = podman.run(&["image", "inspect", "--format", format, name])?;
-    let list = judge::output(std::process::Command::new("tar").arg("-tf").arg(&file))?;
-    for diff_id in diff_ids.split_whitespace() {
-        let digest = diff_id.trim_start_matches("sha256:");
-        ensure!(list.contains(digest), "{name} was saved as {list}, without {digest}");
-    }
-    fs::remove_file(&file).context("remove an archive")
 }

@@ -6,13 +6,16 @@ use testkit::fs_role::Filesystem;
 use testkit::judge;
 use testkit::peer::{Compression, Podman};
 
-use crate::needs::{on, on_each};
+use crate::needs::on;
 use crate::small;
 use crate::store::Store;
 use crate::world::{self, VERSIONS};
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let mut trials = on_each("r23_podman_runs_what_we_pulled", podman_runs);
+    // On ext4, others' tools do more with smaller images: see `citizen`.
+    let mut trials = Vec::from(
+        ["xfs", "btrfs"].map(|name| on(name, "r23_podman_runs_what_we_pulled", podman_runs)),
+    );
     trials.push(on("ext4", "the_judge_agrees_with_podman", judge_agrees));
     trials
 }

@@ -9,8 +9,8 @@ use libtest_mimic::Trial;
 use serde_json::Value;
 use testkit::fs_role::Filesystem;
 use testkit::judge;
-use testkit::peer::Compression;
 use testkit::peer::user::User;
+use testkit::peer::{Compression, Podman, Sid};
 
 use crate::built::Built;
 use crate::needs::on;
@@ -78,23 +78,29 @@ impl Seat {
 
     /// The same with more directories to be seen.
     pub(crate) fn sh_beside(&self, more: &[&Path], script: &str) -> Result<String> {
+        self.sh_among(&world::sid()?, more, script)
+    }
+
+    /// The same among other tools; reflayer itself may not run there.
+    pub(crate) fn sh_among(&self, sid: &Sid, more: &[&Path], script: &str) -> Result<String> {
         let tools = self.tools();
         let shared = [&[&*tools, self.images.place()][..], more].concat();
         let tools = tools.display();
+        let (root, run) = (self.store.root(), self.store.run_root());
         if let Some(user) = &self.user {
             let path = format!("tools={tools}; PATH=$tools:$PATH\n");
             let script = [&path, TOOLS, INSIDE[1], script].concat();
-            return judge::output(&mut user.shell(&shared, &script));
+            return judge::output(&mut user.among(sid).shell(&shared, &script));
         }
         let wrap = format!(
             "tools={tools}; mkdir /tmp/bin; cd $tools; export PATH=/tmp/bin:$PATH
              printf '#!/bin/sh\\nexec {tools}/reflayer --root {} --runroot {} \"$@\"\\n' >/tmp/bin/reflayer
              chmod +x /tmp/bin/reflayer\n",
-            self.store.root().display(),
-            self.store.run_root().display(),
+            root.display(),
+            run.display(),
         );
         let script = [&wrap, TOOLS, INSIDE[0], script].concat();
-        judge::output(&mut self.store.podman()?.shell_beside(&shared[1..], &script))
+        judge::output(&mut Podman::new(sid, &root, &run)?.shell_beside(&shared[1..], &script))
     }
 
     /// Runs `reflayer --json` with these arguments, and gives the document that it prints.

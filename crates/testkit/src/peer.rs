@@ -93,6 +93,11 @@ impl Sid {
         Self::open(&peers_dir().join(release)).ok()
     }
 
+    /// Whether ordinary users can give ids to their containers there.
+    pub fn has_users(&self) -> bool {
+        self.root.join("usr/bin/newuidmap").exists()
+    }
+
     /// A command inside the root that sees the directories `shared` at their own paths.
     ///
     /// They must be below `/tmp`, `/var/tmp`, `/var/cache`, `/mnt` or `/root`.

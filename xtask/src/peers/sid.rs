@@ -16,7 +16,7 @@ pub(super) fn make(sh: &Shell, root: &Path) -> Result<()> {
 
 /// Makes a root of an older release, with its podman alone.
 pub(super) fn make_old(sh: &Shell, root: &Path, release: &str) -> Result<()> {
-    make_with(sh, root, release, &["podman", "crun"])
+    make_with(sh, root, release, &["podman", "crun", "uidmap"])
 }
 
 fn make_with(sh: &Shell, root: &Path, release: &str, packages: &[&str]) -> Result<()> {

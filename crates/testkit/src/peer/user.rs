@@ -70,6 +70,12 @@ impl User {
         Ok(Self { sid: sid.clone(), home: home.to_owned() })
     }
 
+    /// The same user, with its home, among the tools of another root.
+    #[must_use]
+    pub fn among(&self, sid: &Sid) -> Self {
+        Self { sid: sid.clone(), home: self.home.clone() }
+    }
+
     /// Where podman has the user's store.
     pub fn graph_root(&self) -> PathBuf {
         self.home.join(".local/share/containers/storage")
