@@ -55,7 +55,7 @@ pub(crate) fn run(flags: &Bench) -> Result<()> {
         let samples = bench.rounds(&sh, flags.rounds);
         drop(bench);
         filesystem.unmount(&sh)?;
-        table::print(fs.name(), "podman", &samples?);
+        table::print(fs.name(), "podman", &table::COLUMNS, &samples?);
     }
     Ok(())
 }

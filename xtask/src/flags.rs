@@ -60,8 +60,7 @@ pub(crate) enum What {
     Repeated,
     /// Plans, with 10, 100 and 1,000 layers in the store.
     Plan,
-    /// `convert` and `push` of that Debian image, beside skopeo; the last lines of the table
-    /// are the blobs that both wrote.
+    /// `convert` and `push` of that Debian image, beside skopeo, with the size of the blobs.
     Out,
 }
 

@@ -55,7 +55,7 @@ pub(super) fn run(sh: &Shell, filesystem: &str, place: &Path, rounds: usize) -> 
             Ok(())
         })?;
     }
-    table::print(&format!("{filesystem}, out"), "skopeo", &pairs);
+    table::print(&format!("{filesystem}, out"), "skopeo", &table::COLUMNS[..4], &pairs);
     Ok(())
 }
 

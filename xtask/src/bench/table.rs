@@ -5,9 +5,10 @@
 
 use super::{Pair, Sample};
 
-type Column = (&'static str, fn(&Sample) -> f64);
+pub(super) type Column = (&'static str, fn(&Sample) -> f64);
 
-const COLUMNS: [Column; 5] = [
+/// What there is to say of a pull; all but the last of what goes out, too.
+pub(super) const COLUMNS: [Column; 5] = [
     ("wall s", |s| s.usage.wall),
     ("CPU s", |s| s.usage.cpu),
     ("memory MiB", |s| s.usage.memory / 1024.0),
@@ -16,12 +17,12 @@ const COLUMNS: [Column; 5] = [
 ];
 
 /// A table: reflayer, `peer`, and the one as a part of the other.
-pub(super) fn print(title: &str, peer: &str, pairs: &[Pair]) {
+pub(super) fn print(title: &str, peer: &str, columns: &[Column], pairs: &[Pair]) {
     let rounds = pairs.first().map_or(0, |pair| pair.ours.len());
     println!("\n{title}, medians of {rounds} rounds\n");
     println!("| | | reflayer | {peer} | ratio |\n|---|---|---|---|---|");
     for pair in pairs {
-        for (name, value) in COLUMNS {
+        for &(name, value) in columns {
             let [ours, theirs] = [&pair.ours, &pair.theirs].map(|samples| median(samples, value));
             let ratio = if theirs > 0.0 { format!("{:.2}", ours / theirs) } else { "-".into() };
             println!("| {} | {name} | {ours:.2} | {theirs:.2} | {ratio} |", pair.what);
