@@ -33,6 +33,7 @@ mod repair;
 mod rootless;
 mod small;
 mod source;
+mod state;
 mod store;
 mod tried;
 mod trouble;
