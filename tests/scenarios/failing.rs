@@ -63,7 +63,7 @@ fn every_call(
     reads: bool,
 ) -> Result<()> {
     let stride = setting_or("REFLAYER_STEPS", 151, 1);
-    let scene = Scene::new(filesystem, form, victim)?;
+    let mut scene = Scene::new(filesystem, form, victim)?;
     let watch = if reads {
         let (root, run) = (scene.store.root(), scene.store.run_root());
         Watch::ReadsBelow(vec![root, run, scene.images().to_owned()])
@@ -76,20 +76,21 @@ fn every_call(
         for n in (first..).step_by(usize::try_from(stride)?) {
             let last = if once { n } else { u64::MAX };
             let (status, calls, said) = run(&scene, &watch, n, last, errno)?;
+            let has_image = scene.has_image().with_context(|| format!("{errno} at call {n}"))?;
             let call = usize::try_from(n - 1).ok().and_then(|at| calls.get(at));
             let Some(call) = call else {
                 ensure!(status.success(), "undisturbed: {status}: {said}");
-                scene.expect_sound()?;
+                scene.expect_sound(has_image)?;
                 break;
             };
-            let judged = judge(&scene, victim, status, call, errno, &said)
+            let judged = judge(has_image, victim, status, call, errno, &said)
                 .with_context(|| format!("{errno} at call {n}, {call}, once: {once}"));
             match judged {
                 Ok(end) => *ends.entry(end).or_default() += 1,
                 // All of them are told at the end: one run shows them all.
                 Err(error) => faults.push(format!("{error:#}")),
             }
-            scene.expect_sound().with_context(|| {
+            scene.expect_sound(has_image).with_context(|| {
                 format!("after {errno} at call {n}, {call}, once: {once}: {status} {said}")
             })?;
         }
@@ -97,6 +98,12 @@ fn every_call(
     let (kind, victim) = (if reads { "reads" } else { "changes" }, victim.words());
     eprintln!("{} {form:?} {kind} in {victim}: {ends:?}", filesystem.name);
     ensure!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
+    // The whole is there, or wholly gone, and the command says that something failed.
+    let late = ends.remove(&End::New).unwrap_or_default();
+    if late > 0 {
+        let what = format!("failing {kind} in {victim} after the change was whole");
+        tried(filesystem.name, late, &what)?;
+    }
     tried(filesystem.name, ends.values().sum(), &format!("failing {kind} in {victim}"))
 }
 
@@ -126,7 +133,7 @@ fn run(
 }
 
 fn judge(
-    scene: &Scene,
+    has_image: bool,
     victim: Victim,
     status: ExitStatus,
     call: &Call,
@@ -134,7 +141,7 @@ fn judge(
     said: &str,
 ) -> Result<End> {
     ensure!(!said.contains("panicked"), "a panic: {said}");
-    let is_done = scene.has_image()? != (victim == Victim::Removal);
+    let is_done = has_image != (victim == Victim::Removal);
     if status.success() {
         ensure!(is_done || victim == Victim::Collection, "it reports success and did nothing");
         let flushes = ["fsync", "fdatasync", "syncfs"].contains(&call.name());

@@ -35,6 +35,7 @@ mod rootless;
 mod seat;
 mod small;
 mod source;
+mod state;
 mod store;
 mod tried;
 mod trouble;

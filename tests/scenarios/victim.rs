@@ -1,21 +1,22 @@
 //! A command that something happens to in its midst, and what is promised of the store then.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use testkit::compare::Snapshot;
 use testkit::fs_role::Filesystem;
+use testkit::judge;
 use testkit::kill::{Outcome, calls, run_until};
 use testkit::peer::Compression;
 
 use crate::built::Built;
 use crate::small;
+use crate::state::{Census, State, differing};
 use crate::store::{Store, said};
 
-/// How many names there are in each directory of a store. Link names are drawn anew each time.
-type Census = BTreeMap<String, u32>;
+/// A store that is as it was, byte for byte, can do what it could; so often that is tried, too.
+const EVERY: u64 = 20;
 
 /// No command on so small an image takes longer, even under trace, unless it hangs.
 const SECONDS: u32 = 120;
@@ -52,8 +53,12 @@ pub(crate) struct Scene {
     without: Census,
     /// The store with it.
     with: Census,
+    /// The store as it is when the victim has changed nothing, and after a collection.
+    usual: State,
     /// Where a pull is killed that leaves something to collect.
     late: u64,
+    /// How often it was left sound.
+    rounds: u64,
 }
 
 impl Scene {
@@ -61,7 +66,9 @@ impl Scene {
         let store = Store::new(filesystem)?;
         let small = small::make(&store.room().join("small"), &[form])?;
         let (with, without) = (Census::new(), Census::new());
-        let mut scene = Self { store, small, form, victim, without, with, late: 0 };
+        let usual = State::of(store.room())?;
+        let mut scene =
+            Self { store, small, form, victim, without, with, usual, late: 0, rounds: 0 };
         if let Victim::Pull { before: Some(version) } = victim {
             scene.pull(version)?;
         }
@@ -69,9 +76,9 @@ impl Scene {
         let made = calls(scene.quiet(&["pull", &scene.reference("v2")]))?;
         scene.late = made.len() as u64 * 4 / 5;
         scene.clear()?;
-        scene.without = census(&scene.store.root())?;
+        scene.without = scene.state()?.census();
         scene.pull("v2")?;
-        scene.with = census(&scene.store.root())?;
+        scene.with = scene.state()?.census();
         scene.clear()?;
         scene.ready()?;
         Ok(scene)
@@ -91,33 +98,38 @@ impl Scene {
         self.small.place()
     }
 
+    /// Whether v2 is listed; that the store opens as it is, before anything repairs it.
+    pub(crate) fn has_image(&self) -> Result<bool> {
+        Ok(self.store.image_ids()?.contains(&self.id()?))
+    }
+
     /// All that is promised after whatever happened; leaves the store ready for the next.
-    pub(crate) fn expect_sound(&self) -> Result<()> {
-        self.expect_whole()?;
+    ///
+    /// That is: it opens, holds v2 whole or not at all, after a collection nothing else, and
+    /// the next pull succeeds. `has_image` is what [`Scene::has_image`] said just now.
+    pub(crate) fn expect_sound(&mut self, has_image: bool) -> Result<()> {
+        self.succeed(&["gc"])?;
+        let now = self.state()?;
+        self.rounds += 1;
+        if now == self.usual && !self.rounds.is_multiple_of(EVERY) {
+            let usually = self.victim == Victim::Removal;
+            ensure!(has_image == usually, "listed before gc: {has_image}, and not after it");
+            return self.again();
+        }
+        let usual = if has_image { &self.with } else { &self.without };
+        let found = now.census();
+        ensure!(found == *usual, "more or less than usual: {:?}", differing(usual, &found));
+        let after = self.has_image()?;
+        ensure!(after == has_image, "listed: {has_image} before gc, {after} after it");
+        self.store.expect_clean().context("after gc")?;
+        ensure!(self.store.leftovers().is_empty(), "left over: {:?}", self.store.leftovers());
+        if has_image {
+            self.expect_right()?;
+        }
         self.pull("v2").context("the next pull")?;
         self.expect_right()?;
         self.clear()?;
         self.ready()
-    }
-
-    /// That the store opens, holds v2 whole or not at all, and after a collection nothing else.
-    pub(crate) fn expect_whole(&self) -> Result<()> {
-        // It opens, before anything was repaired.
-        let listed = self.store.image_ids()?;
-        self.succeed(&["gc"])?;
-        self.store.expect_clean().context("after gc")?;
-        ensure!(self.store.leftovers().is_empty(), "left over: {:?}", self.store.leftovers());
-        let now = self.store.image_ids()?;
-        ensure!(now == listed, "gc changed the images from {listed:?} to {now:?}");
-        let usual = if self.has_image()? { &self.with } else { &self.without };
-        let found = census(&self.store.root())?;
-        ensure!(found == *usual, "more or less than usual: {:?}", differing(usual, &found));
-        if self.has_image()? { self.expect_right() } else { Ok(()) }
-    }
-
-    /// Whether v2 is listed.
-    pub(crate) fn has_image(&self) -> Result<bool> {
-        Ok(self.store.image_ids()?.contains(&self.id()?))
     }
 
     /// That v2 is there, with the right trees.
@@ -125,18 +137,40 @@ impl Scene {
         self.small.expect_in(&self.store, &self.small.layout(self.form).image("v2")?)
     }
 
-    /// Brings the store into the state in which the victim starts.
-    fn ready(&self) -> Result<()> {
-        match self.victim {
-            Victim::Pull { .. } => Ok(()),
-            Victim::Removal => self.pull("v2"),
-            Victim::Collection => {
-                let pull = self.quiet(&["pull", &self.reference("v2")]);
-                let outcome = run_until(pull, self.late)?;
-                ensure!(matches!(outcome, Outcome::Killed(_)), "it was to be killed: {outcome:?}");
-                Ok(())
-            }
+    /// Brings the store, which is without v2, into the state in which the victim starts.
+    fn ready(&mut self) -> Result<()> {
+        if self.victim == Victim::Removal {
+            self.pull("v2")?;
         }
+        self.usual = self.state()?;
+        if self.victim != Victim::Collection {
+            return Ok(());
+        }
+        let pull = self.quiet(&["pull", &self.reference("v2")]);
+        let outcome = run_until(pull, self.late)?;
+        ensure!(matches!(outcome, Outcome::Killed(_)), "it was to be killed: {outcome:?}");
+        if self.kept().exists() {
+            fs::remove_dir_all(self.kept()).context("remove an old copy")?;
+        }
+        copy(&self.store.root(), &self.kept())
+    }
+
+    /// Brings a store that is as usual into the state in which the victim starts.
+    fn again(&self) -> Result<()> {
+        if self.victim != Victim::Collection {
+            return Ok(());
+        }
+        fs::remove_dir_all(self.store.root()).context("remove the store")?;
+        copy(&self.kept(), &self.store.root())
+    }
+
+    /// What a killed pull left, once more.
+    fn kept(&self) -> PathBuf {
+        self.store.room().join("kept")
+    }
+
+    fn state(&self) -> Result<State> {
+        State::of(&self.store.root())
     }
 
     fn id(&self) -> Result<String> {
@@ -169,19 +203,6 @@ impl Scene {
     }
 }
 
-fn census(root: &Path) -> Result<Census> {
-    let mut count = Census::new();
-    for path in Snapshot::of(root)?.nodes.into_keys() {
-        let path = String::from_utf8_lossy(&path).into_owned();
-        let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
-        *count.entry(directory.to_owned()).or_default() += 1;
-    }
-    Ok(count)
-}
-
-fn differing(usual: &Census, found: &Census) -> Vec<String> {
-    let names: BTreeSet<_> = usual.keys().chain(found.keys()).collect();
-    let differs = |name: &&&String| usual.get(**name) != found.get(**name);
-    let line = |name: &String| format!("{name}: {:?} → {:?}", usual.get(name), found.get(name));
-    names.iter().filter(differs).map(|name| line(name)).collect()
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    judge::run(Command::new("cp").args(["-a", "--reflink=auto"]).args([from, to]))
 }
