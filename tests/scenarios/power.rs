@@ -24,7 +24,7 @@ use crate::needs::on;
 use crate::small;
 use crate::store::{Store, said};
 use crate::tried::tried;
-use crate::world::{self, setting, setting_or};
+use crate::world::{self, full, setting, setting_or};
 
 const FORM: Compression = Compression::Chunked;
 const DISK: u64 = 1 << 30;
@@ -106,15 +106,20 @@ impl Machine {
 }
 
 fn at_return(kind: &Filesystem) -> Result<()> {
-    let machine = Machine::new(kind)?;
-    for version in ["v1", "v2"] {
-        machine.pull(&[], version)?;
-        machine.cut_power()?;
-        machine.store.expect_clean().with_context(|| format!("after {version} and a cut"))?;
-        machine.expect(version)?;
+    for pause in if full() { &[0, 1, 10][..] } else { &[0, 1] } {
+        let machine = Machine::new(kind)?;
+        for version in ["v1", "v2"] {
+            machine.pull(&[], version)?;
+            sleep(Duration::from_secs(*pause));
+            machine.cut_power()?;
+            let at = || format!("{version}, cut {pause} s after its pull had returned");
+            machine.store.expect_clean().with_context(at)?;
+            machine.expect(version).with_context(at)?;
+        }
+        machine.expect("v1")?;
+        tried(kind.name, 2, &format!("power cuts {pause} s after return"))?;
     }
-    machine.expect("v1")?;
-    tried(kind.name, 2, "power cuts at return")
+    Ok(())
 }
 
 /// `REFLAYER_CUTS` says at how many moments, `REFLAYER_SEED` at which.

@@ -25,7 +25,7 @@ impl State {
             if !name.contains("/diff") {
                 node.mtime = (0, 0);
             }
-            let has_bytes = node.kind == Kind::File && !name.ends_with(".lock");
+            let has_bytes = node.kind == Kind::File && !path.ends_with(b".lock");
             let content = if has_bytes {
                 fs::read(root.join(&name)).with_context(|| format!("read {name}"))?
             } else {

@@ -33,10 +33,9 @@ pub(crate) fn run() -> Result<()> {
         Ok(lints.run()?)
     })?;
     step("tests", || {
-        // The scenarios have their own step, with filesystems.
-        cmd!(sh, "cargo test --workspace --locked --exclude reflayer-tests").run()?;
+        cmd!(sh, "cargo test --workspace --locked").run()?;
         if packages::is_root() {
-            cmd!(sh, "cargo test --locked -p reflayer-storage-core --lib -- --ignored").run()?;
+            cmd!(sh, "cargo test --workspace --locked --lib -- --ignored").run()?;
         }
         Ok(())
     })?;
@@ -56,22 +55,23 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
-/// Runs the examples that work on files, on files.
+/// Runs the examples that work on files, on files. The tests have built them.
 fn examples(sh: &Shell) -> Result<()> {
     let place = tempfile::tempdir().context("make a place for examples")?;
-    let example = |package: &str, name: &str, arguments: &[&Path]| -> Result<()> {
-        let run = cmd!(sh, "cargo run -q --locked -p {package} --example {name} -- {arguments...}");
-        Ok(run.run()?)
+    let built = workspace::target_dir(sh)?.join("debug/examples");
+    let example = |name: &str, arguments: &[&Path]| -> Result<()> {
+        let program = built.join(name);
+        Ok(cmd!(sh, "{program} {arguments...}").run()?)
     };
     let copy = place.path().join("copy");
-    example("reflayer-reflink", "share", &[Path::new("Cargo.lock"), &copy])?;
+    example("share", &[Path::new("Cargo.lock"), &copy])?;
     cmd!(sh, "cmp Cargo.lock {copy}").run()?;
     let layout = peers_dir().join("images/oci-chunked");
     let trees = place.path().join("trees");
-    example("reflayer-chunked", "unpack_layout", &[&layout, Path::new("v1"), &trees])?;
+    example("unpack_layout", &[&layout, Path::new("v1"), &trees])?;
     let root = place.path().join("root");
     sh.create_dir(&root)?;
-    example("reflayer-overlay-driver", "stage_and_commit", &[&root])
+    example("stage_and_commit", &[&root])
 }
 
 /// A task of ours that runs beside this one; its output shows up if it fails.

@@ -27,16 +27,20 @@ pub(crate) fn run(flags: &Integration) -> Result<()> {
     for name in &names {
         mounted.push(mounts::make(&sh, place.path(), name)?);
     }
+    // Where there is no room, everything fails.
+    let room = || cmd!(sh, "df -h /var/tmp").quiet().run();
+    room()?;
     let result = step("scenarios", || scenarios(&sh, flags, &mounted));
+    room()?;
     for filesystem in mounted {
         filesystem.unmount(&sh)?;
     }
     result
 }
 
+/// Of the whole workspace, as in all of ci: with other features much would be built again.
 pub(crate) fn build(sh: &Shell) -> Result<()> {
-    cmd!(sh, "cargo build --locked --bin reflayer").run()?;
-    Ok(cmd!(sh, "cargo test --locked -p reflayer-tests --no-run").run()?)
+    Ok(cmd!(sh, "cargo build --workspace --locked --bin reflayer --test scenarios").run()?)
 }
 
 fn wanted(fs: &[Fs]) -> Vec<&'static str> {
@@ -56,7 +60,7 @@ fn scenarios(sh: &Shell, flags: &Integration, mounted: &[mounts::Mounted]) -> Re
     let filter = &flags.filter;
     let run = cmd!(
         sh,
-        "cargo test --locked -p reflayer-tests --test scenarios -- --test-threads {threads} {filter...}"
+        "cargo test --workspace --locked --test scenarios -- --test-threads {threads} {filter...}"
     );
     Ok(run.run()?)
 }

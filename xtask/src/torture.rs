@@ -146,7 +146,7 @@ impl Bench {
 fn built_tests(sh: &Shell) -> Result<PathBuf> {
     let build = cmd!(
         sh,
-        "cargo test -q --locked -p reflayer-tests --test scenarios --no-run --message-format json"
+        "cargo test -q --workspace --locked --test scenarios --no-run --message-format json"
     );
     let messages = build.quiet().ignore_stderr().read()?;
     let mut messages = messages.lines().filter_map(|line| serde_json::from_str(line).ok());

@@ -45,8 +45,9 @@ pub(crate) fn make(sh: &Shell, place: &Path, name: &'static str) -> Result<Mount
         _ => cmd!(sh, "mkfs.ext4 -q -F {image}").quiet().run()?,
     }
     sh.create_dir(&path)?;
-    // A loop device made in this way goes with its last mount.
-    cmd!(sh, "mount -o loop {image} {path}").quiet().run()?;
+    // A loop device made in this way goes with its last mount. What is removed on the
+    // filesystem takes no room on the machine any more.
+    cmd!(sh, "mount -o loop,discard {image} {path}").quiet().run()?;
     Ok(Mounted { name, path })
 }
 
