@@ -40,7 +40,7 @@ pub(crate) fn run(flags: &Torture) -> Result<()> {
         let scenarios = bench.scenarios_of(*promise);
         let left: Vec<&String> = scenarios.filter(|name| !results.has_passed(name)).collect();
         if !left.is_empty() {
-            step(&format!("R{promise}"), || bench.promise(&sh, *promise, &left, &mut results))?;
+            step(&format!("R{promise}"), || bench.promise(&sh, &left, &mut results))?;
         }
     }
     table::print(&wanted, &results, &bench.commit);
@@ -84,17 +84,11 @@ impl Bench {
     }
 
     fn scenarios_of(&self, promise: u32) -> impl Iterator<Item = &String> {
-        self.scenarios.iter().filter(move |name| promises::of(name) == Some(promise))
+        self.scenarios.iter().filter(move |name| promises::of(name).any(|of| of == promise))
     }
 
     /// Runs scenarios one by one on filesystems that were never used before.
-    fn promise(
-        &self,
-        sh: &Shell,
-        promise: u32,
-        scenarios: &[&String],
-        results: &mut Results,
-    ) -> Result<()> {
+    fn promise(&self, sh: &Shell, scenarios: &[&String], results: &mut Results) -> Result<()> {
         let place = self.place.join("filesystems");
         // A run that was stopped leaves its own; its mounts went with it.
         if place.exists() {
@@ -106,7 +100,7 @@ impl Bench {
             mounted.push(mounts::make(sh, &place, name)?);
         }
         for scenario in scenarios {
-            let outcome = self.scenario(promise, scenario, &mounted)?;
+            let outcome = self.scenario(scenario, &mounted)?;
             let verdict = if outcome.failed.is_empty() { "held" } else { "FAILED" };
             eprintln!("{scenario}: {verdict} in {:.0} s", outcome.seconds);
             results.add(outcome)?;
@@ -117,7 +111,7 @@ impl Bench {
         fs::remove_dir_all(&place).context("remove the filesystems")
     }
 
-    fn scenario(&self, promise: u32, name: &str, mounted: &[mounts::Mounted]) -> Result<Outcome> {
+    fn scenario(&self, name: &str, mounted: &[mounts::Mounted]) -> Result<Outcome> {
         let file = |kind: &str| self.place.join(format!("{}.{kind}", name.replace("::", "-")));
         let (log, tried) = (file("log"), file("tried"));
         File::create(&tried).context("make a file for what is tried")?;
@@ -132,7 +126,6 @@ impl Bench {
         let status = command.status().context("start a scenario")?;
         let failed = if status.success() { String::new() } else { log.display().to_string() };
         Ok(Outcome {
-            promise,
             scenario: name.to_owned(),
             tried: read_tried(&tried)?,
             failed,

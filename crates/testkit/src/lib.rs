@@ -40,6 +40,7 @@ pub mod http;
 pub mod judge;
 pub mod kill;
 pub mod layout;
+pub mod locks;
 pub mod loop_fs;
 pub mod odd_registry;
 pub mod peer;

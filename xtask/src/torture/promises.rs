@@ -35,9 +35,10 @@ pub(super) fn words(promise: u32) -> &'static str {
     PROMISES.get(index).copied().unwrap_or_default()
 }
 
-/// The promise that a scenario tests: `r12_…` is 12.
-pub(super) fn of(scenario: &str) -> Option<u32> {
-    scenario.strip_prefix('r')?.split_once('_')?.0.parse().ok()
+/// The promises that a scenario tests: `r3_r4_…` are 3 and 4.
+pub(super) fn of(scenario: &str) -> impl Iterator<Item = u32> {
+    let number = |word: &str| word.strip_prefix('r')?.parse().ok();
+    scenario.split('_').map_while(number)
 }
 
 /// Those that were asked for, or all.
@@ -59,10 +60,10 @@ mod tests {
 
     #[test]
     fn scenarios_belong_to_promises_by_name() {
-        assert_eq!(of("r12_eight_processes::xfs"), Some(12));
-        assert_eq!(of("r1_killed::ext4"), Some(1));
-        assert_eq!(of("repeated::r1_x"), None);
-        assert_eq!(of("readers_r1"), None);
+        let of = |name: &str| -> Vec<u32> { of(name).collect() };
+        assert_eq!(of("r12_eight_processes::xfs"), [12]);
+        assert_eq!(of("r1_r14_r2_killed::ext4"), [1, 14, 2]);
+        assert!(of("repeated::r1_x").is_empty() && of("readers_r1").is_empty());
     }
 
     #[test]

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+use super::promises;
+
 /// What came of one scenario.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Outcome {
-    pub(super) promise: u32,
     pub(super) scenario: String,
     /// What was done, and how often.
     pub(super) tried: Vec<(String, u64)>,
@@ -49,7 +50,7 @@ impl Results {
 
     /// Begins these promises anew.
     pub(super) fn forget(&mut self, promises: &[u32]) -> Result<()> {
-        self.outcomes.retain(|known| !promises.contains(&known.promise));
+        self.outcomes.retain(|known| !known.is_of(promises));
         self.save()
     }
 
@@ -58,13 +59,12 @@ impl Results {
     }
 
     pub(super) fn of(&self, promise: u32) -> Vec<&Outcome> {
-        self.outcomes.iter().filter(|known| known.promise == promise).collect()
+        self.outcomes.iter().filter(|known| known.is_of(&[promise])).collect()
     }
 
     /// The scenarios that failed, of these promises.
     pub(super) fn failed(&self, promises: &[u32]) -> Vec<String> {
-        let failed =
-            |known: &&Outcome| promises.contains(&known.promise) && !known.failed.is_empty();
+        let failed = |known: &&Outcome| known.is_of(promises) && !known.failed.is_empty();
         self.outcomes.iter().filter(failed).map(|known| known.scenario.clone()).collect()
     }
 
@@ -82,9 +82,14 @@ impl Results {
 }
 
 impl Outcome {
+    /// Whether it tells something of one of these promises.
+    fn is_of(&self, promises: &[u32]) -> bool {
+        promises::of(&self.scenario).any(|promise| promises.contains(&promise))
+    }
+
     fn to_json(&self) -> Value {
         json!({
-            "promise": self.promise, "scenario": self.scenario, "tried": self.tried,
+            "scenario": self.scenario, "tried": self.tried,
             "failed": self.failed, "seconds": self.seconds, "commit": self.commit,
         })
     }
@@ -93,7 +98,6 @@ impl Outcome {
         let value: Value = serde_json::from_str(line).ok()?;
         let text = |name: &str| value[name].as_str().map(str::to_owned);
         Some(Self {
-            promise: value["promise"].as_u64()?.try_into().ok()?,
             scenario: text("scenario")?,
             tried: serde_json::from_value(value["tried"].clone()).ok()?,
             failed: text("failed")?,
@@ -111,8 +115,7 @@ mod tests {
     fn results_outlive_a_run_that_was_stopped() {
         let place = tempfile::tempdir().unwrap();
         let file = place.path().join("results");
-        let outcome = |promise: u32, scenario: &str, failed: &str| Outcome {
-            promise,
+        let outcome = |scenario: &str, failed: &str| Outcome {
             scenario: scenario.into(),
             tried: vec![("kills".into(), 7)],
             failed: failed.into(),
@@ -120,15 +123,15 @@ mod tests {
             commit: "abc".into(),
         };
         let mut results = Results::open(&file).unwrap();
-        results.add(outcome(1, "r1_a", "log")).unwrap();
-        results.add(outcome(2, "r2_a", "")).unwrap();
-        let half = std::fs::read_to_string(&file).unwrap() + "{\"promise\":3,\"scen";
+        results.add(outcome("r1_a", "log")).unwrap();
+        results.add(outcome("r2_a", "")).unwrap();
+        let half = std::fs::read_to_string(&file).unwrap() + "{\"scenario\":\"r3";
         std::fs::write(&file, half).unwrap();
         let mut results = Results::open(&file).unwrap();
-        assert_eq!(results.outcomes, [outcome(1, "r1_a", "log"), outcome(2, "r2_a", "")]);
+        assert_eq!(results.outcomes, [outcome("r1_a", "log"), outcome("r2_a", "")]);
         assert!(results.has_passed("r2_a") && !results.has_passed("r1_a"));
         assert_eq!(results.failed(&[1, 2]), ["r1_a"]);
-        results.add(outcome(1, "r1_a", "")).unwrap();
+        results.add(outcome("r1_a", "")).unwrap();
         assert!(results.has_passed("r1_a"));
         results.forget(&[1]).unwrap();
         assert!(results.of(1).is_empty() && results.of(2).len() == 1);
