@@ -27,6 +27,7 @@ mod out;
 mod pairs;
 mod podman;
 mod power;
+mod price;
 mod pulls;
 mod reader;
 mod records;
@@ -67,6 +68,7 @@ fn main() -> ExitCode {
         failing::trials(),
         full_disk::trials(),
         power::trials(),
+        price::trials(),
         trouble::trials(),
         build_image::trials(),
         vanish::trials(),
