@@ -91,14 +91,15 @@ impl Out {
         let shared = [&*self.place, &layout()];
         let (mut command, source) = match from {
             From::Layout => (
-                self.sid.skopeo_copy(&shared, Compression::Keep),
+                self.sid.skopeo_copy(&shared, Compression::Chunked),
                 format!("oci:{}:v1", layout().display()),
             ),
             From::Store => {
-                (self.podman.skopeo_copy(&shared[..1]), format!("containers-storage:{NAME}"))
+                let mut command = self.podman.skopeo_copy(&shared[..1]);
+                command.args(Compression::Chunked.options());
+                (command, format!("containers-storage:{NAME}"))
             }
         };
-        command.args(["--dest-compress-format=zstd:chunked", "--dest-force-compress-format"]);
         command.args(level.map(|level| format!("--dest-compress-level={level}")));
         // What lies below the root's own /var/tmp would be in memory.
         command.args([source, self.target()]).env("TMPDIR", tmp);

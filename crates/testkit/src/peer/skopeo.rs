@@ -32,7 +32,8 @@ impl Compression {
         }
     }
 
-    fn options(self) -> &'static [&'static str] {
+    /// What skopeo's `copy` is told.
+    pub fn options(self) -> &'static [&'static str] {
         match self {
             // Without this, skopeo compresses what goes to a registry.
             Self::Keep => &["--preserve-digests"],
