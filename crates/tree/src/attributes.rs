@@ -7,8 +7,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, Gid, Mode, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chmod, chownat, fchmod,
-    fchown, fsetxattr, futimens, setxattr, utimensat,
+    AtFlags, Gid, Mode, Stat, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chmod, chownat,
+    fchmod, fchown, fsetxattr, futimens, setxattr, utimensat,
 };
 use rustix::io::Errno;
 use storage_core::{Entry, FsError, FsResultExt, Time};
@@ -112,22 +112,28 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// Gives the node all that `entry` says of it.
+    /// Gives the node all that `entry` says of it; owner and mode that it has `now` stay.
     pub(crate) fn apply(
         &self,
         entry: &Entry,
+        now: Option<&Stat>,
         has_mode: bool,
         privileges: Privileges,
         report: &mut TreeReport,
     ) -> Result<(), TreeError> {
-        if privileges != Privileges::Unprivileged {
+        let owner = (entry.uid, entry.gid);
+        let owned = now.is_some_and(|now| (now.st_uid, now.st_gid) == owner);
+        if privileges != Privileges::Unprivileged && !owned {
             self.set_owner(entry.uid, entry.gid)?;
         }
         for (key, value) in &entry.xattrs {
             self.store_xattr(key, value, privileges, report)?;
         }
         self.set_times(entry.mtime, entry.atime)?;
-        if has_mode {
+        // An access list among the attributes may have changed the mode, and a new owner
+        // may have cleared a part of it.
+        let same = now.is_some_and(|now| now.st_mode & 0o7777 == entry.mode & 0o7777);
+        if has_mode && !(same && owned && entry.xattrs.is_empty()) {
             self.set_mode(entry.mode)?;
         }
         Ok(())

@@ -7,7 +7,6 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::fs::{Mode, OFlags, openat};
 use storage_core::{Entry, EntryKind, LayerPath};
 
-use crate::attributes::Node;
 use crate::check::checked_path;
 use crate::error::TreeError;
 use crate::read::open_regular;
@@ -17,7 +16,7 @@ use crate::writer::TreeWriter;
 /// A regular file of the tree that is being filled.
 ///
 /// Opened for reading and writing. [`TreeWriter::complete`] gives it its
-/// attributes; dropped before that it stays as it is, with mode 0600.
+/// attributes; dropped before that it stays as it is.
 #[derive(Debug)]
 #[must_use = "a file is complete only after `TreeWriter::complete`"]
 pub struct NewFile {
@@ -52,7 +51,10 @@ impl AsFd for NewFile {
 }
 
 impl TreeWriter<'_> {
-    /// Creates a regular file, empty and with mode 0600, to be filled by the caller.
+    /// Creates a regular file, empty, to be filled by the caller.
+    ///
+    /// Until it is complete it belongs to this process, which may read and write it; what
+    /// its entry allows to others they may do from now on, but for setuid and its like.
     ///
     /// What has its name is removed first, so nothing that is there, or that a
     /// link leads to, is ever written to. The file is given to
@@ -68,15 +70,16 @@ impl TreeWriter<'_> {
         if entry.kind != EntryKind::Regular || Marker::of(&path)?.is_some() {
             return Err(TreeError::NotRegular(path));
         }
-        self.create_at(path)
+        self.create_at(path, entry.mode)
     }
 
-    pub(crate) fn create_at(&mut self, path: LayerPath) -> Result<NewFile, TreeError> {
+    pub(crate) fn create_at(&mut self, path: LayerPath, mode: u32) -> Result<NewFile, TreeError> {
         let (parent, name) = path.split_last().ok_or(TreeError::Root)?;
         let parent = self.parent_of(&path, &parent)?;
         let flags =
             OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mode = Mode::RUSR | Mode::WUSR;
+        // Mostly the final mode, which then need not be set.
+        let mode = Mode::from_raw_mode(mode & 0o777) | Mode::RUSR | Mode::WUSR;
         let file = self.place(parent.as_fd(), name, &path, "create file", || {
             openat(&parent, name, flags, mode)
         })?;
@@ -91,21 +94,6 @@ impl TreeWriter<'_> {
     pub fn reopen(&mut self, path: &LayerPath) -> Result<NewFile, TreeError> {
         let file = open_regular(&mut self.parents, path, OFlags::RDWR)?;
         Ok(NewFile { file, path: path.clone() })
-    }
-
-    /// Gives a file that has all its bytes the attributes of its entry, and closes it.
-    ///
-    /// Nothing may be written to it afterwards: that would change its time and
-    /// take setuid and capabilities away.
-    ///
-    /// # Errors
-    ///
-    /// If the entry's numbers are impossible, or the filesystem refuses an attribute.
-    #[expect(clippy::needless_pass_by_value, reason = "the file is closed when this is done")]
-    pub fn complete(&mut self, file: NewFile, entry: &Entry) -> Result<(), TreeError> {
-        checked_path(entry)?;
-        let node = Node::open(file.as_fd(), file.path.as_path());
-        node.apply(entry, true, self.options.privileges, &mut self.report)
     }
 
     /// Opens a regular file of the tree for reading.

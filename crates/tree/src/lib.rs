@@ -66,6 +66,7 @@
 
 mod attributes;
 mod check;
+mod complete;
 mod create;
 mod descent;
 mod describe;
@@ -87,6 +88,7 @@ mod whiteout;
 mod writer;
 mod xattr;
 
+pub use complete::Completer;
 pub use create::NewFile;
 pub use error::{LinkProblem, TreeError};
 pub use mend::Mender;

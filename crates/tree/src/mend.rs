@@ -123,7 +123,7 @@ impl<'d> Mender<'d> {
         let link = FileType::from_raw_mode(stat.st_mode).is_symlink();
         self.clear_xattrs(&node, expected).during("clear attributes of", path.as_path())?;
         let has_mode = !link && !expected.is_whiteout();
-        node.apply(&expected.entry, has_mode, self.privileges, &mut TreeReport::default())
+        node.apply(&expected.entry, None, has_mode, self.privileges, &mut TreeReport::default())
     }
 
     /// When what is at `path` was last modified.

@@ -72,6 +72,6 @@ impl TreeWriter<'_> {
         let fd = self.parents.with_room(|| openat(parent, name, flags, Mode::empty()));
         let fd = fd.during("look at", path.as_path())?;
         let node = Node { fd: fd.as_fd(), access: Access::PathOnly, path: path.as_path() };
-        node.apply(entry, has_mode, self.options.privileges, &mut self.report)
+        node.apply(entry, None, has_mode, self.options.privileges, &mut self.report)
     }
 }

@@ -87,7 +87,7 @@ impl<'d> TreeWriter<'d> {
         if entry.size > 0 {
             return Err(TreeError::HasContent(path));
         }
-        let file = self.create_at(path)?;
+        let file = self.create_at(path, entry.mode)?;
         self.complete(file, entry)
     }
 }

@@ -4,6 +4,9 @@ use storage_core::{ChunkDigest, Digest};
 
 use crate::{Toc, TocFile};
 
+/// Rows that have the same first bits, about.
+const PER_START: usize = 8;
+
 /// The digests that the layers of an image want: those of their files, and of
 /// chunks of them.
 ///
@@ -11,6 +14,9 @@ use crate::{Toc, TocFile};
 #[derive(Debug, Clone, Default)]
 pub struct Wanted {
     rows: Vec<Row>,
+    /// By the first bits of a digest, the number of the first row that has them or more.
+    /// Digests are spread evenly, so that few rows have the same.
+    starts: Vec<u32>,
     layers: u32,
 }
 
@@ -71,8 +77,19 @@ impl Wanted {
     /// The number of a digest among those that are wanted, which ascend.
     pub(super) fn find(&self, digest: &ChunkDigest) -> Option<u32> {
         let bytes = digest.digest().as_bytes();
-        let found = self.rows.binary_search_by(|row| row.digest.cmp(bytes)).ok()?;
-        u32::try_from(found).ok()
+        let first = self.first_bits(bytes);
+        let (start, end) = (*self.starts.get(first)?, *self.starts.get(first + 1)?);
+        let rows = &self.rows[start as usize..end as usize];
+        let found = rows.binary_search_by(|row| row.digest.cmp(bytes)).ok()?;
+        Some(start + u32::try_from(found).ok()?)
+    }
+
+    /// The first bits of a digest, of as many as `starts` are for.
+    fn first_bits(&self, digest: &[u8; 32]) -> usize {
+        let first = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
+        let bits = self.starts.len().saturating_sub(1).checked_ilog2().unwrap_or(0);
+        // No more than there are starts.
+        first.checked_shr(u32::BITS - bits).unwrap_or(0) as usize
     }
 
     /// The digest of that number.
@@ -145,6 +162,22 @@ impl Wanted {
         self.rows.shrink_to_fit();
         // Numbers of 32 bits are enough: a TOC has a bound.
         self.rows.truncate(u32::MAX as usize);
+        self.set_starts();
+    }
+
+    fn set_starts(&mut self) {
+        let count = (self.rows.len() / PER_START).max(1).next_power_of_two();
+        // One more, where the last one ends.
+        self.starts = vec![0; count + 1];
+        for number in 0..self.rows.len() {
+            let first = self.first_bits(&self.rows[number].digest);
+            self.starts[first + 1] += 1;
+        }
+        let mut sum = 0;
+        for start in &mut self.starts {
+            sum += *start;
+            *start = sum;
+        }
     }
 }
 
@@ -165,5 +198,41 @@ impl FromIterator<(Digest, u64)> for Wanted {
         contents.into_iter().for_each(|(digest, length)| wanted.add(digest.into(), length));
         wanted.seal();
         wanted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_wanted_is_found_and_nothing_else(
+            wanted in proptest::collection::vec(0..400_u32, 0..200), skewed in any::<bool>(),
+        ) {
+            // Whoever makes a TOC chooses its digests, too.
+            let digest = |number: u32| if skewed {
+                let text = format!("sha256:{number:064x}");
+                text.parse::<Digest>().unwrap()
+            } else {
+                Digest::of(&number.to_le_bytes())
+            };
+            let table: Wanted = wanted.iter().map(|&number| (digest(number), 1)).collect();
+            for number in 0..400 {
+                let found = table.find(&digest(number).into());
+                prop_assert_eq!(found.is_some(), wanted.contains(&number));
+                if let Some(found) = found {
+                    let digest = digest(number);
+                    prop_assert_eq!(table.digest(found), digest.as_bytes());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_found_where_nothing_is_wanted() {
+        assert!(!Wanted::default().contains(&Digest::of(b"").into()));
     }
 }

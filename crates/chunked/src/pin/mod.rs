@@ -1,6 +1,8 @@
 //! Candidates to certainties: the one walk over the tree.
 
+mod beside;
 mod chunk;
+mod content;
 mod link;
 mod local;
 mod refused;
@@ -9,8 +11,8 @@ mod scratch;
 mod shared;
 mod whole_file;
 
-use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
+use std::thread::{self, ScopedJoinHandle};
 
 use storage_core::{Dirs, RangeSource};
 use tree::{TreeOptions, TreeWriter};
@@ -22,12 +24,10 @@ use crate::plan::Missing;
 use crate::plan::ranges::ranges_from;
 use crate::{ApplyError, Choice, LayerBytes, Plan, Prover, Sources, TocFile};
 
+use beside::{Beside, TOGETHER};
 use chunk::Chunks;
 use refused::Refused;
-use whole_file::{Begun, Cloned, WholeFiles};
-
-/// Clones that wait to be looked at; each is an open file.
-const AHEAD: usize = 8;
+use whole_file::{Begun, WholeFiles};
 
 /// A plan of which all that needs no network was carried out.
 #[derive(Debug)]
@@ -74,22 +74,30 @@ impl<'t> Plan<'t> {
         let tree = TreeWriter::new(dirs.dest, options);
         let making = Making { toc: self.toc, tree, outputs: Outputs::default(), prover, report };
         let refused = Refused::default();
-        let mut walk = Walk {
+        let (beside, helper) = beside::pair();
+        let files = |making: &_| WholeFiles::new(self, sources, dirs, &refused, making);
+        let beside_files = files(&making)?;
+        let walk = Walk {
             plan: self,
-            files: WholeFiles::new(self, sources, dirs, &refused)?,
+            files: files(&making)?,
             chunks: Chunks::new(self, sources, dirs, &refused)?,
             making,
             asked,
-            cloned: VecDeque::new(),
+            begun: Vec::new(),
+            beside,
             late: Vec::new(),
         };
-        let links = walk.through()?;
-        let Walk { chunks, making, asked, mut late, .. } = walk;
-        chunks.finish()?;
-        // What waited for other layers, or had a clone that was wrong, came after its turn.
-        late.sort_unstable();
-        let late = Missing::of(self.toc, self.map.wanted(), late);
-        Ok(PinnedPlan { making, scratch: dirs.scratch, asked, late, links, choices })
+        thread::scope(|scope| {
+            let thread = thread::Builder::new().name("reuse".into());
+            let helper = thread.spawn_scoped(scope, || helper.run(beside_files));
+            let mut pinned = walk.through(dirs.scratch, choices)?;
+            match helper.map(ScopedJoinHandle::join) {
+                Ok(Ok(files)) => files.finish(&mut pinned.making),
+                Ok(Err(panic)) => std::panic::resume_unwind(panic),
+                Err(error) => tracing::debug!(%error, "no thread could be started"),
+            }
+            Ok(pinned)
+        })
     }
 }
 
@@ -100,15 +108,32 @@ struct Walk<'p, 't, 'd> {
     chunks: Chunks<'p>,
     making: Making<'t, 'd>,
     asked: Arrivals<'d>,
-    /// Files that were cloned and not looked at.
-    cloned: VecDeque<Cloned<'t>>,
+    /// Files that have candidates, to be made together.
+    begun: Vec<Begun<'t>>,
+    beside: Beside<'t>,
     /// Numbers of files and of chunks in them that candidates did not give.
     late: Vec<(u32, u32)>,
 }
 
-impl<'t> Walk<'_, 't, '_> {
-    /// Makes all but hard links, of which it gives the numbers.
-    fn through(&mut self) -> Result<Vec<usize>, ApplyError> {
+impl<'t, 'd> Walk<'_, 't, 'd> {
+    /// Makes all but hard links.
+    fn through(
+        mut self,
+        scratch: BorrowedFd<'d>,
+        choices: Vec<Choice>,
+    ) -> Result<PinnedPlan<'t, 'd>, ApplyError> {
+        let links = self.make_all()?;
+        let Self { plan, files, chunks, mut making, asked, mut late, .. } = self;
+        files.finish(&mut making);
+        chunks.finish()?;
+        // What waited for other layers, or had a candidate that was wrong, came after its turn.
+        late.sort_unstable();
+        let late = Missing::of(plan.toc, plan.map.wanted(), late);
+        Ok(PinnedPlan { making, scratch, asked, late, links, choices })
+    }
+
+    /// Gives the numbers of the hard links.
+    fn make_all(&mut self) -> Result<Vec<usize>, ApplyError> {
         let (mut links, mut waiting) = (Vec::new(), Vec::new());
         let toc = self.plan.toc;
         for index in 0..toc.len() {
@@ -134,47 +159,50 @@ impl<'t> Walk<'_, 't, '_> {
         for file in waiting {
             self.make(file)?;
         }
-        self.settle_down_to(0)?;
+        self.settle_all()?;
         Ok(links)
     }
 
     /// Makes as much of a file as can be had without the network.
-    ///
-    /// Clones are not looked at at once: what they hold has to come from the disk, and
-    /// comes while the next files are made.
     fn make(&mut self, file: TocFile<'t>) -> Result<(), ApplyError> {
-        let begun = match self.files.begin(file, &mut self.making) {
-            Err(ApplyError::Tree(error)) if error.is_lack_of_descriptors() => {
-                self.settle_down_to(0)?;
-                self.files.begin(file, &mut self.making)
+        if self.plan.candidates(file).next().is_none() {
+            return self.make_of_chunks(file);
+        }
+        let entry = file.entry();
+        let target = match self.making.tree.create(&entry) {
+            Err(error) if error.is_lack_of_descriptors() => {
+                self.settle_all()?;
+                self.making.tree.create(&entry)
             }
-            begun => begun,
+            created => created,
         };
-        self.go_on(begun?)?;
-        self.settle_down_to(AHEAD)
+        self.begun.push(Begun::new(file, target?));
+        if self.begun.len() >= TOGETHER { self.settle_some() } else { Ok(()) }
     }
 
-    fn go_on(&mut self, begun: Begun<'t>) -> Result<(), ApplyError> {
-        match begun {
-            Begun::Made => Ok(()),
-            Begun::Cloned(cloned) => {
-                self.cloned.push_back(cloned);
-                Ok(())
-            }
-            Begun::Hopeless(file) if file.chunks().all(|chunk| chunk.hole) => {
-                self.making.make_hole(file)
-            }
-            Begun::Hopeless(file) => self.chunks.take(file, &mut self.making, &mut self.late),
+    /// Has what was begun made, on the other thread if that is not busy.
+    fn settle_some(&mut self) -> Result<(), ApplyError> {
+        let mut hopeless = self.beside.hopeless()?;
+        if let Some(begun) = self.beside.hand_over(std::mem::take(&mut self.begun)) {
+            let begun = self.files.take_all(begun);
+            hopeless.extend(self.files.settle_all(begun)?);
         }
+        hopeless.into_iter().try_for_each(|file| self.make_of_chunks(file))
     }
 
-    /// Looks at clones, the oldest first, until so many are left.
-    fn settle_down_to(&mut self, count: usize) -> Result<(), ApplyError> {
-        while self.cloned.len() > count {
-            let Some(cloned) = self.cloned.pop_front() else { break };
-            let begun = self.files.settle(cloned, &mut self.making)?;
-            self.go_on(begun)?;
+    /// Has all made that was begun.
+    fn settle_all(&mut self) -> Result<(), ApplyError> {
+        let begun = self.files.take_all(std::mem::take(&mut self.begun));
+        let mut hopeless = self.files.settle_all(begun)?;
+        hopeless.extend(self.beside.wait()?);
+        hopeless.into_iter().try_for_each(|file| self.make_of_chunks(file))
+    }
+
+    /// Makes as much of a file, of which none is to be had in whole, as can be had.
+    fn make_of_chunks(&mut self, file: TocFile<'t>) -> Result<(), ApplyError> {
+        if file.chunks().all(|chunk| chunk.hole) {
+            return self.making.make_hole(file);
         }
-        Ok(())
+        self.chunks.take(file, &mut self.making, &mut self.late)
     }
 }

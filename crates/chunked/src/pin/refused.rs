@@ -1,24 +1,29 @@
 //! Which filesystems don't share.
 
-use std::cell::RefCell;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use reflink::Refusal;
 
 /// Pairs of devices between which extents can't be shared.
 #[derive(Debug, Default)]
-pub(super) struct Refused(RefCell<Vec<(u64, u64)>>);
+pub(super) struct Refused(Mutex<Vec<(u64, u64)>>);
 
 impl Refused {
     /// Whether sharing from device `from` to device `to` was refused before.
     pub(super) fn contains(&self, from: u64, to: u64) -> bool {
-        self.0.borrow().contains(&(from, to))
+        self.pairs().contains(&(from, to))
+    }
+
+    fn pairs(&self) -> MutexGuard<'_, Vec<(u64, u64)>> {
+        // Each change is whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Remembers a refusal, unless it speaks of one file only.
     pub(super) fn remember(&self, from: u64, to: u64, refusal: Refusal) {
         if refusal.is_about_the_filesystem() && !self.contains(from, to) {
             tracing::debug!(from, to, %refusal, "extents can't be shared");
-            self.0.borrow_mut().push((from, to));
+            self.pairs().push((from, to));
         }
     }
 }

@@ -61,7 +61,7 @@ pub struct PullOptions {
     pub platform: Platform,
     /// Whether the pull ends only when the image is safe against a power cut.
     pub durability: Durability,
-    /// Layers under way at once; each takes about 50 open files and up to three threads.
+    /// Layers under way at once; each takes about 50 open files and up to four threads.
     pub layers_at_once: usize,
     /// Whoever pulls the same blob into this store is waited for, and its layer
     /// used, unless nothing of it has moved for so long. A living pull shows that
