@@ -12,11 +12,11 @@ use testkit::fs_role::Filesystem;
 use testkit::judge::Names;
 use testkit::peer::Compression;
 use testkit::tree::{Tree, file, noise};
+use testkit::tried::tried;
 
 use crate::built::Built;
 use crate::needs::on;
 use crate::store::{Store, said};
-use crate::tried::tried;
 use crate::world::{setting, setting_or};
 
 const FORM: Compression = Compression::Chunked;

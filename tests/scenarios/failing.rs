@@ -11,9 +11,9 @@ use libtest_mimic::Trial;
 use testkit::fs_role::Filesystem;
 use testkit::kill::{Call, Errno, Outcome, Watch, run_failing};
 use testkit::peer::Compression;
+use testkit::tried::tried;
 
 use crate::needs::on;
-use crate::tried::tried;
 use crate::victim::{Scene, Victim};
 use crate::world::setting_or;
 

@@ -11,11 +11,11 @@ use testkit::judge::Names;
 use testkit::loop_fs::LoopFs;
 use testkit::peer::Compression;
 use testkit::tree::{Tree, file, noise};
+use testkit::tried::tried;
 
 use crate::built::Built;
 use crate::needs::on;
 use crate::store::Store;
-use crate::tried::tried;
 use crate::trouble::expect_refused;
 use crate::world::{self, setting_or};
 

@@ -11,9 +11,9 @@ use testkit::fs_role::Filesystem;
 use testkit::kill::{Call, Outcome, run_until_with};
 use testkit::locks::held_below;
 use testkit::peer::Compression;
+use testkit::tried::tried;
 
 use crate::needs::on;
-use crate::tried::tried;
 use crate::victim::{Scene, Victim};
 
 pub(crate) fn trials() -> Vec<Trial> {

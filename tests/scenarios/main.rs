@@ -38,7 +38,6 @@ mod small;
 mod source;
 mod state;
 mod store;
-mod tried;
 mod trouble;
 mod two_at_once;
 mod updates;

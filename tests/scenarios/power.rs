@@ -18,12 +18,12 @@ use testkit::fs_role::Filesystem;
 use testkit::judge;
 use testkit::loop_fs::LoopFs;
 use testkit::peer::Compression;
+use testkit::tried::tried;
 
 use crate::built::Built;
 use crate::needs::on;
 use crate::small;
 use crate::store::{Store, said};
-use crate::tried::tried;
 use crate::world::{self, full, setting, setting_or};
 
 const FORM: Compression = Compression::Chunked;

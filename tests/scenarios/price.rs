@@ -10,11 +10,11 @@ use libtest_mimic::Trial;
 use testkit::fs_role::Filesystem;
 use testkit::kill::calls;
 use testkit::peer::Compression;
+use testkit::tried::tried;
 
 use crate::needs::on;
 use crate::small;
 use crate::store::{Store, said};
-use crate::tried::tried;
 use crate::world::{self, full};
 
 pub(crate) fn trials() -> Vec<Trial> {

@@ -20,12 +20,12 @@ use testkit::kill::{Outcome, run_until};
 use testkit::layout::Image;
 use testkit::peer::{Compression, Podman};
 use testkit::registry::Traffic;
+use testkit::tried::tried;
 
 use crate::built::Built;
 use crate::needs::on;
 use crate::small;
 use crate::store::{Store, said};
-use crate::tried::tried;
 use crate::world;
 
 pub(crate) fn trials() -> Vec<Trial> {

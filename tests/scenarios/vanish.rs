@@ -16,27 +16,27 @@ use testkit::judge::Names;
 use testkit::kill::{Errno, Outcome, Watch, run_disturbed, run_failing, watched};
 use testkit::peer::Compression;
 use testkit::tree::{Tree, directory, file, hard_link, noise, sparse, symlink};
+use testkit::tried::tried;
 
 use crate::built::Built;
 use crate::mutator::Mutator;
 use crate::needs::{on_each, on_two};
 use crate::small;
 use crate::source::Scene;
-use crate::tried::tried;
 use crate::world::{self, setting, setting_or};
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let mut trials = on_each("r8_a_source_changes_at_random", |fs| at_random(fs, None));
+    let mut trials = on_each("r8_r9_a_source_changes_at_random", |fs| at_random(fs, None));
     for (name, other) in [("ext4", "xfs"), ("xfs", "btrfs")] {
         trials.push(on_two(
             name,
             other,
-            "r8_a_source_on_another_device_changes_at_random",
+            "r8_r9_a_source_on_another_device_changes_at_random",
             |fs, other| at_random(fs, Some(other)),
         ));
     }
-    trials.extend(on_each("r8_a_source_goes_at_any_step", at_every_step));
-    trials.extend(on_each("r8_calls_on_a_source_fail", failing_calls));
+    trials.extend(on_each("r8_r9_a_source_goes_at_any_step", at_every_step));
+    trials.extend(on_each("r8_r9_calls_on_a_source_fail", failing_calls));
     trials
 }
 

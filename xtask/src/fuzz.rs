@@ -44,6 +44,21 @@ pub(crate) fn run(flags: &Fuzz) -> Result<()> {
     bail!("found in {}: see {}", crashed.join(", "), place.found.display())
 }
 
+/// The names of all targets.
+pub(crate) fn targets(sh: &Shell) -> Result<Vec<String>> {
+    Place::new(sh)?.targets()
+}
+
+/// Feeds one target for some seconds; gives how often, and whether it held.
+pub(crate) fn feed(sh: &Shell, target: &str, seconds: u32) -> Result<(u64, bool)> {
+    packages::ensure(packages::FUZZ)?;
+    let place = Place::new(sh)?;
+    place.build(sh, Some(target))?;
+    let flags = Fuzz { target: None, seconds, runs: None };
+    let outcome = place.run(target, &flags);
+    Ok((outcome.executed, !outcome.crashed))
+}
+
 /// Checks the format of what is no part of the main workspace. Lints would take another
 /// build of everything that it stands on.
 pub(crate) fn check_format(sh: &Shell) -> Result<()> {

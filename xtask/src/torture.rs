@@ -1,12 +1,14 @@
 //! Promise by promise, all that is tried to break it: in full, not as briefly as in ci.
 //!
-//! A scenario belongs to the promise whose number its name begins with (`r12_…`). What came
-//! of it is kept at once, so that a run can be stopped at any time and gone on with.
+//! A test belongs to the promises whose numbers its name begins with (`r12_…`, `r3_r4_…`).
+//! What came of it is kept at once, so that a run can be stopped at any time and gone on with.
 
 mod promises;
 mod results;
 mod table;
+mod trials;
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -19,9 +21,13 @@ use xshell::{Shell, cmd};
 use crate::flags::Torture;
 use crate::integration::{self, mounts};
 use crate::say::step;
-use crate::{packages, peers, workspace};
+use crate::{fuzz, packages, peers, workspace};
 pub(crate) use promises::number;
 use results::{Outcome, Results};
+use trials::{How, Trial};
+
+/// How long each fuzz target is fed.
+const FUZZ_SECONDS: u32 = 60;
 
 pub(crate) fn run(flags: &Torture) -> Result<()> {
     ensure!(packages::is_root(), "filesystems can be made and mounted by root only");
@@ -36,9 +42,12 @@ pub(crate) fn run(flags: &Torture) -> Result<()> {
         results.forget(&wanted)?;
     }
     mounts::enter_namespace()?;
+    let mut tried = HashSet::new();
     for promise in &wanted {
-        let scenarios = bench.scenarios_of(*promise);
-        let left: Vec<&String> = scenarios.filter(|name| !results.has_passed(name)).collect();
+        let trials = bench.trials.iter().filter(|trial| trial.is_of(*promise));
+        // One that is for several promises is tried once, and a failure stays one.
+        let left = trials.filter(|trial| !results.has_passed(&trial.name));
+        let left: Vec<&Trial> = left.filter(|trial| tried.insert(trial.name.clone())).collect();
         if !left.is_empty() {
             step(&format!("R{promise}"), || bench.promise(&sh, &left, &mut results))?;
         }
@@ -52,10 +61,9 @@ pub(crate) fn run(flags: &Torture) -> Result<()> {
 struct Bench {
     /// Results, logs, and filesystems while they are needed.
     place: PathBuf,
-    /// Copies: a run takes hours, and what is built meanwhile is not what it tells of.
+    /// A copy, as the tests are.
     reflayer: PathBuf,
-    tests: PathBuf,
-    scenarios: Vec<String>,
+    trials: Vec<Trial>,
     commit: String,
 }
 
@@ -64,31 +72,20 @@ impl Bench {
         let target = workspace::target_dir(sh)?;
         let place = target.join("torture");
         fs::create_dir_all(&place).context("make a place for results")?;
-        let (reflayer, tests) = (place.join("reflayer"), place.join("scenarios"));
-        for (built, copy) in
-            [(target.join("debug/reflayer"), &reflayer), (built_tests(sh)?, &tests)]
-        {
-            fs::copy(&built, copy).with_context(|| format!("copy {}", built.display()))?;
-        }
-        let list = cmd!(sh, "{tests} --list").quiet().ignore_stderr().read()?;
-        let names = list.lines().filter_map(|line| line.strip_suffix(": test"));
+        let reflayer = place.join("reflayer");
+        fs::copy(target.join("debug/reflayer"), &reflayer).context("copy the command")?;
         let changed = !cmd!(sh, "git status --porcelain").quiet().read()?.is_empty();
         let commit = cmd!(sh, "git rev-parse --short HEAD").quiet().read()?;
         Ok(Self {
+            trials: trials::all(sh, &place)?,
             place,
             reflayer,
-            tests,
-            scenarios: names.map(str::to_owned).collect(),
             commit: if changed { commit + " and changes" } else { commit },
         })
     }
 
-    fn scenarios_of(&self, promise: u32) -> impl Iterator<Item = &String> {
-        self.scenarios.iter().filter(move |name| promises::of(name).any(|of| of == promise))
-    }
-
-    /// Runs scenarios one by one on filesystems that were never used before.
-    fn promise(&self, sh: &Shell, scenarios: &[&String], results: &mut Results) -> Result<()> {
+    /// Tries one thing after the other; scenarios on filesystems that were never used before.
+    fn promise(&self, sh: &Shell, trials: &[&Trial], results: &mut Results) -> Result<()> {
         let place = self.place.join("filesystems");
         // A run that was stopped leaves its own; its mounts went with it.
         if place.exists() {
@@ -96,13 +93,15 @@ impl Bench {
         }
         fs::create_dir(&place).context("make a place for filesystems")?;
         let mut mounted = Vec::new();
-        for name in fs_role::LARGE.into_iter().chain(["tiny"]) {
-            mounted.push(mounts::make(sh, &place, name)?);
+        if trials.iter().any(|trial| trial.wants_filesystems()) {
+            for name in fs_role::LARGE.into_iter().chain(["tiny"]) {
+                mounted.push(mounts::make(sh, &place, name)?);
+            }
         }
-        for scenario in scenarios {
-            let outcome = self.scenario(scenario, &mounted)?;
+        for trial in trials {
+            let outcome = self.attempt(sh, trial, &mounted)?;
             let verdict = if outcome.failed.is_empty() { "held" } else { "FAILED" };
-            eprintln!("{scenario}: {verdict} in {:.0} s", outcome.seconds);
+            eprintln!("{}: {verdict} in {:.0} s", trial.name, outcome.seconds);
             results.add(outcome)?;
         }
         for filesystem in mounted {
@@ -111,43 +110,58 @@ impl Bench {
         fs::remove_dir_all(&place).context("remove the filesystems")
     }
 
-    fn scenario(&self, name: &str, mounted: &[mounts::Mounted]) -> Result<Outcome> {
-        let file = |kind: &str| self.place.join(format!("{}.{kind}", name.replace("::", "-")));
-        let (log, tried) = (file("log"), file("tried"));
-        File::create(&tried).context("make a file for what is tried")?;
-        let said = File::create(&log).context("make a log")?;
-        let mut command = Command::new(&self.tests);
-        command.args(["--exact", name]).current_dir(workspace::root().join("tests"));
-        command.env("REFLAYER_FULL", "1").env("REFLAYER_ALL_ROLES", "1");
-        command.env("REFLAYER_BIN", &self.reflayer).env("REFLAYER_TRIED", &tried);
-        command.envs(mounted.iter().map(|fs| (fs_role::variable(fs.name), &fs.path)));
-        command.stdin(Stdio::null()).stdout(said.try_clone()?).stderr(said);
+    fn attempt(&self, sh: &Shell, trial: &Trial, mounted: &[mounts::Mounted]) -> Result<Outcome> {
         let start = Instant::now();
-        let status = command.status().context("start a scenario")?;
-        let failed = if status.success() { String::new() } else { log.display().to_string() };
+        let (tried, failed) = match &trial.how {
+            How::Fuzz { target } => {
+                let (executed, held) = fuzz::feed(sh, target, FUZZ_SECONDS)?;
+                let failed = if held { String::new() } else { "fuzz/found".into() };
+                (vec![(format!("inputs of {target}"), executed)], failed)
+            }
+            How::Test { program, .. } => {
+                self.tests(program, &["--exact", &trial.name], trial, mounted)?
+            }
+            How::Family { program } => {
+                self.tests(program, &[&format!("{}::", trial.name)], trial, mounted)?
+            }
+        };
         Ok(Outcome {
-            scenario: name.to_owned(),
-            tried: read_tried(&tried)?,
+            scenario: trial.name.clone(),
+            tried,
             failed,
             seconds: start.elapsed().as_secs_f64(),
             commit: self.commit.clone(),
         })
     }
-}
 
-/// The program that has the scenarios; it is built.
-fn built_tests(sh: &Shell) -> Result<PathBuf> {
-    let build = cmd!(
-        sh,
-        "cargo test -q --workspace --locked --test scenarios --no-run --message-format json"
-    );
-    let messages = build.quiet().ignore_stderr().read()?;
-    let mut messages = messages.lines().filter_map(|line| serde_json::from_str(line).ok());
-    let program = messages.find_map(|message: serde_json::Value| {
-        let named = message["target"]["name"] == "scenarios";
-        message["executable"].as_str().filter(|_| named).map(PathBuf::from)
-    });
-    program.context("cargo does not say where the scenarios are")
+    /// Runs tests of a program; what was tried, and the log if they failed.
+    fn tests(
+        &self,
+        program: &Path,
+        arguments: &[&str],
+        trial: &Trial,
+        mounted: &[mounts::Mounted],
+    ) -> Result<(Vec<(String, u64)>, String)> {
+        let file =
+            |kind: &str| self.place.join(format!("{}.{kind}", trial.name.replace("::", "-")));
+        let (log, tried) = (file("log"), file("tried"));
+        File::create(&tried).context("make a file for what is tried")?;
+        let said = File::create(&log).context("make a log")?;
+        let mut command = Command::new(program);
+        command.args(arguments).current_dir(&trial.directory);
+        command.env("REFLAYER_FULL", "1").env("REFLAYER_ALL_ROLES", "1");
+        command.env("REFLAYER_BIN", &self.reflayer).env("REFLAYER_TRIED", &tried);
+        command.envs(mounted.iter().map(|fs| (fs_role::variable(fs.name), &fs.path)));
+        command.stdin(Stdio::null()).stdout(said.try_clone()?).stderr(said);
+        let status = command.status().context("start a test")?;
+        let mut tried = read_tried(&tried)?;
+        if matches!(trial.how, How::Family { .. }) {
+            let said = fs::read(&log).context("read a log")?;
+            tried.push(("cases".into(), trials::passed(&String::from_utf8_lossy(&said))));
+        }
+        let failed = if status.success() { String::new() } else { log.display().to_string() };
+        Ok((tried, failed))
+    }
 }
 
 /// Lines of a number and, after a tab, what was done so often.

@@ -113,6 +113,7 @@ mod pin;
 mod plan;
 mod prove;
 mod report;
+mod sparse;
 mod spill;
 #[cfg(test)]
 mod test_blob;

@@ -2,13 +2,13 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 
 use storage_core::FsResultExt;
 use tree::TreeWriter;
 
 use crate::assemble::{Assembly, read_range};
 use crate::outputs::Outputs;
+use crate::sparse;
 use crate::{ApplyError, LayerBytes, Prover, Toc, TocFile};
 
 /// The tree, the files in it that are not yet whole, and who wants to know of progress.
@@ -27,7 +27,7 @@ impl Making<'_, '_> {
         let content = self.toc.file_number(file);
         let output = self.outputs.get(content, &mut self.tree)?;
         let next = output.is_next(chunk)?;
-        let written = output.target().write_all_at(bytes, content.chunk(chunk).file_offset);
+        let written = sparse::write_at(output.target(), bytes, content.chunk(chunk).file_offset);
         written.during("write", content.path().as_path())?;
         if next {
             output.assembly.hash(bytes);
@@ -53,7 +53,7 @@ impl Making<'_, '_> {
             if next {
                 output.assembly.hash(bytes);
             }
-            output.target().write_all_at(bytes, to.file_offset + at)
+            sparse::write_at(output.target(), bytes, to.file_offset + at)
         });
         copied.during("copy a chunk into", path.as_path())?;
         output.assembly.put(chunk, next);

@@ -184,6 +184,56 @@ fn policies_are_kept() {
     }
 }
 
+/// So many that both threads have some, each with another mode, owned by whoever runs this.
+fn many_files() -> Vec<(Entry, Vec<u8>)> {
+    let modes = [0o644, 0o600, 0o444, 0o755, 0o4755, 0o2711, 0o1777, 0o666, 0o777, 0o000];
+    let mut files: Vec<_> =
+        (0..200).map(|i| file(&format!("f{i}"), random(3000 + i, i as u64))).collect();
+    for ((entry, _), mode) in files.iter_mut().zip(modes.iter().cycle()) {
+        entry.mode = *mode;
+        entry.uid = rustix::process::geteuid().as_raw();
+        entry.gid = rustix::process::getegid().as_raw();
+    }
+    files
+}
+
+#[test]
+fn many_files_are_reused_with_the_attributes_of_their_entries() {
+    let built = build(&many_files());
+    let expected = list_by_gnu_tar(&built.tar);
+    let base = Stage::new();
+    base.unpack(&built).unwrap();
+    assert_same(&base.list(), &expected);
+    for reuse in [Reuse::ReflinkOrCopy, Reuse::HardLink] {
+        let stage = Stage::new();
+        let report = stage.unpack_from(&built.source(), &built, reuse, &[&base]).unwrap().report;
+        assert_same(&stage.list(), &expected);
+        if is_root() {
+            // Others may not read files of mode 0000.
+            assert_eq!(report.written, 0, "{reuse:?}");
+        }
+        let linked = |name: &str| {
+            let [inode, other] = [&stage, &base].map(|s| s.path(name).metadata().unwrap().ino());
+            inode == other
+        };
+        let count = (0..200).filter(|i| linked(&format!("f{i}"))).count();
+        let all = if is_root() { 200 } else { 180 };
+        assert_eq!(count, if reuse == Reuse::HardLink { all } else { 0 }, "{reuse:?}");
+    }
+}
+
+#[test]
+fn a_file_of_zeros_takes_no_room_though_the_toc_calls_it_no_hole() {
+    let built = build(&[file("small", vec![0; 300_000]), file("large", vec![0; 20 << 20])]);
+    let stage = Stage::new();
+    stage.unpack(&built).unwrap();
+    assert_same(&stage.list(), &list_by_gnu_tar(&built.tar));
+    for name in ["small", "large"] {
+        std::fs::File::open(stage.path(name)).unwrap().sync_all().unwrap();
+        assert_eq!(stage.path(name).metadata().unwrap().blocks(), 0, "{name}");
+    }
+}
+
 #[test]
 fn a_layer_without_content_needs_only_its_metadata() {
     let built = build(&[other("d/", EntryKind::Directory), file("d/empty", "")]);

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{CWD, Dir, Mode, OFlags};
+use rustix::fs::{CWD, Dir, Mode, OFlags, ResolveFlags, Stat, openat2};
 use storage_core::{FsError, FsResultExt, LayerId};
 
 use crate::driver::Driver;
@@ -26,14 +26,14 @@ impl Driver {
     /// A layer is part of a mount if it is one of an overlay's lower or upper
     /// layers, or if something is mounted inside its directory; then all the
     /// layers below it count as well. Mounts of another mount namespace are not
-    /// seen.
+    /// seen: see [`Driver::layers_mounted_anywhere`].
     ///
     /// # Errors
     ///
     /// If the kernel's table of mounts cannot be read.
     pub fn mounts_using(&self) -> Result<BTreeMap<LayerId, Vec<PathBuf>>, FsError> {
-        let table = read_table()?;
-        let mut finder = Finder { driver: self, identity: self.identity()?, known: HashMap::new() };
+        let table = read_table(MOUNT_INFO)?;
+        let mut finder = Finder::new(self, None)?;
         let mut using: BTreeMap<LayerId, Vec<PathBuf>> = BTreeMap::new();
         for mount in table::parse(&table) {
             for id in finder.layers_of(&mount) {
@@ -41,6 +41,26 @@ impl Driver {
             }
         }
         Ok(using)
+    }
+
+    /// The layers of this store that are part of a mount in any mount namespace of which
+    /// `/proc` shows a process.
+    ///
+    /// This looks at every process of the machine. One that cannot be looked at, as in
+    /// another process namespace, shows nothing.
+    ///
+    /// # Errors
+    ///
+    /// If our own table of mounts cannot be read, or the processes not be listed.
+    pub fn layers_mounted_anywhere(&self) -> Result<BTreeSet<LayerId>, FsError> {
+        let mut layers: BTreeSet<_> = self.mounts_using()?.into_keys().collect();
+        for view in views_of_all()? {
+            let mut finder = Finder::new(self, view.root.as_ref())?;
+            for mount in table::parse(&view.table) {
+                layers.extend(finder.layers_of(&mount));
+            }
+        }
+        Ok(layers)
     }
 
     fn identity(&self) -> Result<Identity, FsError> {
@@ -60,8 +80,8 @@ impl Driver {
 /// If the processes cannot be listed.
 pub fn mounted_anywhere(paths: &BTreeSet<PathBuf>) -> Result<BTreeSet<PathBuf>, FsError> {
     let mut found = BTreeSet::new();
-    for table in tables_of_all()? {
-        for mount in table::parse(&table) {
+    for view in views_of_all()? {
+        for mount in table::parse(&view.table) {
             let is_it =
                 |path: &&PathBuf| mount.point.ends_with(path.strip_prefix("/").unwrap_or(path));
             found.extend(paths.iter().filter(is_it).cloned());
@@ -70,9 +90,9 @@ pub fn mounted_anywhere(paths: &BTreeSet<PathBuf>) -> Result<BTreeSet<PathBuf>, 
     Ok(found)
 }
 
-fn read_table() -> Result<Vec<u8>, FsError> {
+fn read_table(path: &str) -> Result<Vec<u8>, FsError> {
     let mut table = Vec::new();
-    open(MOUNT_INFO, OFlags::RDONLY)?.read_to_end(&mut table).during("read", MOUNT_INFO)?;
+    open(path, OFlags::RDONLY)?.read_to_end(&mut table).during("read", path)?;
     Ok(table)
 }
 
@@ -81,42 +101,65 @@ fn open(path: &str, flags: OFlags) -> Result<File, FsError> {
     Ok(file.during("open", path)?.into())
 }
 
-/// The tables of all processes, that of each mount namespace once where they can be
-/// told apart.
-fn tables_of_all() -> Result<Vec<Vec<u8>>, FsError> {
+/// The mounts that a process sees.
+struct View {
+    /// Where the paths of its table start, if we may know.
+    root: Option<OwnedFd>,
+    table: Vec<u8>,
+}
+
+impl View {
+    fn of(process: &str) -> Result<Self, FsError> {
+        let root = format!("/proc/{process}/root");
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::openat(CWD, root, flags, Mode::empty()).ok();
+        Ok(Self { root, table: read_table(&format!("/proc/{process}/mountinfo"))? })
+    }
+}
+
+/// What all processes see, that of each mount namespace once: or more than once, if some
+/// of its processes are below another root directory and so see less.
+fn views_of_all() -> Result<Vec<View>, FsError> {
     let directory = open("/proc", OFlags::RDONLY | OFlags::DIRECTORY)?;
-    let mut namespaces = BTreeSet::new();
-    let mut tables = Vec::new();
+    let mut seen = BTreeSet::new();
+    let mut views: Vec<View> = Vec::new();
     for entry in Dir::new(directory).during("list", "/proc")? {
         let name = entry.during("list", "/proc")?.file_name().to_string_lossy().into_owned();
         if !name.bytes().all(|b| b.is_ascii_digit()) {
             continue;
         }
-        // What fails here is a process that has ended, or one of somebody else.
-        let namespace = rustix::fs::readlinkat(CWD, format!("/proc/{name}/ns/mnt"), Vec::new());
-        if namespace.is_ok_and(|namespace| !namespaces.insert(namespace)) {
+        // Those of somebody else do not tell; their tables may be read all the same.
+        let link = |what| rustix::fs::readlinkat(CWD, format!("/proc/{name}/{what}"), Vec::new());
+        let place = link("ns/mnt").and_then(|namespace| Ok((namespace, link("root")?))).ok();
+        if place.as_ref().is_some_and(|place| seen.contains(place)) {
             continue;
         }
-        let Ok(mut file) = open(&format!("/proc/{name}/mountinfo"), OFlags::RDONLY) else {
+        // What fails here is a process that has ended: another may show its namespace.
+        let Ok(view) = View::of(&name) else { continue };
+        if place.is_none() && views.iter().any(|other| other.table == view.table) {
             continue;
-        };
-        let mut table = Vec::new();
-        if file.read_to_end(&mut table).is_ok() {
-            tables.push(table);
         }
+        seen.extend(place);
+        views.push(view);
     }
-    Ok(tables)
+    Ok(views)
 }
 
 /// Tells which paths lie in a layer of this store.
 struct Finder<'a> {
     driver: &'a Driver,
     identity: Identity,
+    /// The root directory of another process, at which the paths may start as well.
+    root: Option<&'a OwnedFd>,
     /// Directories that hold something called like a layer, and whether they are ours.
     known: HashMap<PathBuf, bool>,
 }
 
-impl Finder<'_> {
+impl<'a> Finder<'a> {
+    fn new(driver: &'a Driver, root: Option<&'a OwnedFd>) -> Result<Self, FsError> {
+        Ok(Self { driver, identity: driver.identity()?, root, known: HashMap::new() })
+    }
+
     fn layers_of(&mut self, mount: &Mount) -> BTreeSet<LayerId> {
         let mut layers: BTreeSet<_> =
             mount.layer_paths.iter().filter_map(|path| self.layer_at(path)).collect();
@@ -157,11 +200,21 @@ impl Finder<'_> {
     }
 
     fn is_home(&mut self, dir: PathBuf) -> bool {
-        let own = self.identity;
+        let (own, root) = (self.identity, self.root);
         *self.known.entry(dir).or_insert_with_key(|dir| {
-            rustix::fs::stat(dir).is_ok_and(|stat| (stat.st_dev, stat.st_ino) == own)
+            let is_own = |stat: Stat| (stat.st_dev, stat.st_ino) == own;
+            // An overlay's options have the paths of who mounted it, which need not be
+            // those of the process whose table it is.
+            rustix::fs::stat(dir).is_ok_and(is_own)
+                || root.is_some_and(|root| stat_below(root, dir).is_ok_and(is_own))
         })
     }
+}
+
+/// Looks at a path as a process whose root directory is `root` does.
+fn stat_below(root: &OwnedFd, path: &Path) -> rustix::io::Result<Stat> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    rustix::fs::fstat(openat2(root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT)?)
 }
 
 /// A path made of raw bytes.

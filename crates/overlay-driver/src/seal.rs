@@ -65,9 +65,20 @@ impl Driver {
             .map(|layer| self.prepare(layer, durability, &mut earlier))
             .collect::<Result<Vec<_>, _>>()?;
         if durability == Durability::Durable && !sealed.is_empty() {
-            retry_on_intr(|| syncfs(&self.home.dir)).during("flush the filesystem of", HOME)?;
+            self.flush()?;
         }
         Ok(sealed)
+    }
+
+    /// Makes all layers that are there by now durable, whoever made them.
+    ///
+    /// One flush of the whole filesystem, as [`Driver::seal`] makes: hold no lock of the store.
+    ///
+    /// # Errors
+    ///
+    /// If the flush fails. What reached the disk is then unknown.
+    pub fn flush(&self) -> Result<(), FsError> {
+        retry_on_intr(|| syncfs(&self.home.dir)).during("flush the filesystem of", HOME)
     }
 
     /// Makes all of a layer's directory that can be made without knowing its parent,

@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::fs::File;
 use std::io::{self, BufReader};
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chunked::{
     Candidate, DedupMap, Index, IndexError, Plan, Reuse, Sources, Toc, TocError, Wanted, aside,
@@ -257,12 +257,12 @@ pub(crate) struct LayerSources<'a> {
 
 impl LayerSources<'_> {
     fn diff(&self, source: u32) -> io::Result<Arc<OwnedFd>> {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((number, diff)) = &*last
+        if let Some((number, diff)) = &*self.last()
             && *number == source
         {
             return Ok(diff.clone());
         }
+        // Nobody else waits while this waits for a layer in flight.
         let diff = match self.candidates.place(source) {
             None => return Err(io::ErrorKind::NotFound.into()),
             Some(Place::Store(layer)) => {
@@ -273,8 +273,13 @@ impl LayerSources<'_> {
             }
             Some(Place::Flight(flight)) => flight.wait()?,
         };
-        *last = Some((source, diff.clone()));
+        *self.last() = Some((source, diff.clone()));
         Ok(diff)
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<(u32, Arc<OwnedFd>)>> {
+        // Each change is whole.
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -107,12 +107,12 @@ impl Store {
         Ok(ids.filter(|id| !needed.contains(id)).collect())
     }
 
-    /// Layers that a mount shows: one that this process sees, or one that another
-    /// tool recorded from a mount namespace of its own.
+    /// Layers that a mount shows, in whatever mount namespace: one that we find in the
+    /// tables of all processes, or one that another tool recorded and that is there.
     ///
     /// A record alone proves nothing: who wrote it may have died, and its mount with it.
     pub(crate) fn mounted(&self, layers: &Layers<'_>) -> Result<BTreeSet<LayerId>, RecordError> {
-        let mut mounted: BTreeSet<_> = self.driver.mounts_using()?.into_keys().collect();
+        let mut mounted = self.driver.layers_mounted_anywhere()?;
         let recorded = self.mounts.read(layers)?;
         let recorded = recorded.records().iter().filter(|mount| mount.count > 0);
         let unseen = recorded.filter(|mount| !mounted.contains(&mount.id));

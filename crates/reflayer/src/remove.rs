@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use serde::Serialize;
-use storage_core::{Containers, Images, LayersWrite, RecordError};
+use storage_core::{Containers, Images, Layers, LayersWrite, RecordError};
 use storage_core::{FsError, ImageId, LayerId};
 
 use crate::Store;
@@ -95,7 +95,8 @@ impl Store {
             }
             found => found?,
         };
-        let (id, top, count) = (record.id.clone(), record.layer.clone(), record.names.len());
+        let (id, count) = (record.id.clone(), record.names.len());
+        let tops: Vec<_> = record.layer.iter().chain(&record.mapped_layers).cloned().collect();
         if let Some(name) = name.filter(|_| count > 1) {
             if !dry_run {
                 if let Some(record) = images.get_mut(&id) {
@@ -107,7 +108,7 @@ impl Store {
         }
         let in_use = in_use(&layers, &images, &containers, Some(&id));
         refuse_if_used(&id, &containers)?;
-        let removable = removable_chain(top, &layers, &in_use);
+        let removable = removable_layers(tops, &layers, &in_use);
         self.refuse_if_mounted(&id, &removable, &layers)?;
         if !dry_run {
             self.remove_incomplete(&mut layers, &mut removal)?;
@@ -185,27 +186,94 @@ fn refuse_if_used(image: &ImageId, containers: &Containers) -> Result<(), Remove
     }
 }
 
-/// From `top` down: the layers that lose their last user with the one above them.
-fn removable_chain(
-    top: Option<LayerId>,
-    layers: &LayersWrite<'_>,
+/// From each of the `tops` down: the layers that lose their last user with those above them.
+fn removable_layers(
+    tops: Vec<LayerId>,
+    layers: &Layers<'_>,
     in_use: &BTreeSet<LayerId>,
 ) -> Vec<LayerId> {
     let mut removable: Vec<LayerId> = Vec::new();
-    let mut next = top;
-    while let Some(id) = next.take() {
-        let Some(record) = layers.get(&id) else { break };
-        let children = layers.records().iter().filter(|layer| layer.parent.as_ref() == Some(&id));
-        let last = children.into_iter().all(|child| removable.contains(&child.id));
-        if in_use.contains(&id)
-            || !last
-            || removable.contains(&id)
-            || !layers.is_with_images(record)
-        {
-            break;
+    for top in tops {
+        // Tops may stand on one and the same layer: the last of them goes on with it.
+        let mut next = Some(top);
+        while let Some(id) = next.take() {
+            let Some(record) = layers.get(&id) else { break };
+            let last = layers.children(&id).all(|child| removable.contains(&child.id));
+            if in_use.contains(&id)
+                || !last
+                || removable.contains(&id)
+                || !layers.is_with_images(record)
+            {
+                break;
+            }
+            next.clone_from(&record.parent);
+            removable.push(id);
         }
-        next.clone_from(&record.parent);
-        removable.push(id);
     }
     removable
+}
+
+#[cfg(test)]
+mod tests {
+    use storage_core::{ImageRecord, LayerRecord};
+
+    use super::*;
+
+    fn layer(n: u32) -> LayerId {
+        format!("{n:064x}").parse().unwrap()
+    }
+
+    fn image(n: u32) -> ImageId {
+        format!("{n:064x}").parse().unwrap()
+    }
+
+    /// Layers as pairs of a number and the parent's, images as their top and mapped layers.
+    fn store(layers: &[(u32, u32)], images: &[&[u32]]) -> (tempfile::TempDir, Store) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("root"), &dir.path().join("run")).unwrap();
+        let mut write = store.layers.write().unwrap();
+        write.records_mut().extend(layers.iter().map(|&(n, parent)| LayerRecord {
+            parent: (parent > 0).then(|| layer(parent)),
+            ..LayerRecord::new(layer(n))
+        }));
+        write.save().unwrap();
+        drop(write);
+        let mut write = store.images.write().unwrap();
+        for (n, layers) in (1..).zip(images) {
+            let mut record = ImageRecord::new(image(n));
+            record.layer = Some(layer(layers[0]));
+            record.mapped_layers = layers[1..].iter().copied().map(layer).collect();
+            write.records_mut().push(record);
+        }
+        write.save().unwrap();
+        drop(write);
+        (dir, store)
+    }
+
+    fn removed(layers: &[(u32, u32)], images: &[&[u32]]) -> Vec<LayerId> {
+        let (_dir, store) = store(layers, images);
+        let would = store.remove_image(image(1).as_str(), true).unwrap();
+        let removed = store.remove_image(image(1).as_str(), false).unwrap();
+        assert_eq!(would, removed);
+        let left = store.layers.read().unwrap();
+        assert!(removed.layers.iter().all(|id| left.get(id).is_none()));
+        assert_eq!(left.records().len() + removed.layers.len(), layers.len());
+        removed.layers
+    }
+
+    /// 2 is the top, 3 and 4 are the same for other id maps.
+    const MAPPED: [(u32, u32); 4] = [(1, 0), (2, 1), (3, 1), (4, 1)];
+
+    #[test]
+    fn mapped_layers_go_with_their_image() {
+        assert_eq!(removed(&MAPPED, &[&[2, 3, 4]]), [2, 3, 4, 1].map(layer));
+    }
+
+    #[test]
+    fn mapped_layers_that_something_needs_stay_with_what_is_below() {
+        assert_eq!(removed(&MAPPED, &[&[2, 3, 4], &[3]]), [2, 4].map(layer));
+        assert_eq!(removed(&MAPPED, &[&[2, 3, 4], &[2, 3]]), [4].map(layer));
+        let with_child = [&MAPPED[..], &[(5, 4)]].concat();
+        assert_eq!(removed(&with_child, &[&[2, 3, 4]]), [2, 3].map(layer));
+    }
 }

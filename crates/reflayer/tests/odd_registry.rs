@@ -10,6 +10,7 @@ use testkit::compare;
 use testkit::forged::{Forged, Item, Recipe, file};
 use testkit::odd_registry::{LOGIN, Mode, OddRegistry};
 use testkit::tree::noise;
+use testkit::tried::tried;
 use transport::{Credentials, CredentialsError, Login, Options, Registry};
 
 /// What a pull ends in.
@@ -107,6 +108,7 @@ fn r21_every_mode_of_the_misbehaving_registry_ends_right_or_in_a_clean_error() {
         })
         .collect();
     assert!(failed.is_empty(), "{} modes:\n{}", failed.len(), failed.join("\n"));
+    tried("memory", MODES.len() as u64, "modes of the registry").unwrap();
 }
 
 fn judge(

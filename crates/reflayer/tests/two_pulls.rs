@@ -1,15 +1,17 @@
-//! Two pulls of one image into one store, side by side.
+//! Two pulls of one image into one store, side by side and one after the other.
 
 use std::fmt;
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use reflayer::{BuildOptions, LayerWay, Progress, PullError, PullOptions, PullReport, Store};
-use storage_core::{BlobDigest, Digest, RangeSource};
+use storage_core::{BlobDigest, Digest, Durability, RangeSource};
+use testkit::kill::calls;
 use transport::{ImageSource, LayoutWriter, OciLayout, Platform, ResolvedImage, TransportError};
 
 /// A layout that says when the first blob is opened, and goes on when it is told to.
@@ -78,7 +80,11 @@ fn says_that_it_waits(to: Sender<()>) -> AnyProgress {
 }
 
 /// An image in a layout, and a place for a store.
-struct World(tempfile::TempDir);
+struct World {
+    at: PathBuf,
+    /// Removes it, but for a process that only borrows it.
+    _own: Option<tempfile::TempDir>,
+}
 
 impl World {
     fn new() -> Self {
@@ -92,11 +98,11 @@ impl World {
         options.tag = Some("v1".into());
         let tree = File::open(dir.path().join("tree")).unwrap();
         reflayer::build_image(tree, &layout, &options).unwrap();
-        Self(dir)
+        Self { at: dir.path().to_owned(), _own: Some(dir) }
     }
 
     fn path(&self) -> &Path {
-        self.0.path()
+        &self.at
     }
 
     /// As another process would open it.
@@ -124,6 +130,18 @@ impl World {
         (options.name, options.patience) = (Some("localhost/app:v1".into()), patience);
         let reference = "oci:layout:v1".parse().unwrap();
         self.store().pull(source, &reference, &options, progress)
+    }
+
+    /// How often a pull in a process of its own flushes the filesystem.
+    fn flushes(&self, durability: Durability) -> usize {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "a_pull_flushes_what_it_relies_on"]);
+        command.env(PLACE, self.path()).stdout(Stdio::null());
+        if durability == Durability::Volatile {
+            command.env(VOLATILE, "1");
+        }
+        let calls = calls(command).unwrap();
+        calls.iter().filter(|call| call.name() == "syncfs").count()
     }
 
     /// Nothing of either pull is left but the image.
@@ -192,4 +210,28 @@ fn the_second_pull_brings_what_the_first_failed_to() {
     });
     assert_eq!((second.layers[0].path, &*second.layers[0].notes), (LayerWay::Partial, &[][..]));
     world.assert_clean();
+}
+
+/// Where such a process pulls, and whether it flushes nothing.
+const PLACE: &str = "TWO_PULLS_PLACE";
+const VOLATILE: &str = "TWO_PULLS_VOLATILE";
+
+#[test]
+fn a_pull_flushes_what_it_relies_on() {
+    if let Some(at) = std::env::var_os(PLACE) {
+        let world = World { at: at.into(), _own: None };
+        let mut options = PullOptions::default();
+        if std::env::var_os(VOLATILE).is_some() {
+            options.durability = Durability::Volatile;
+        }
+        let reference = "oci:layout:v1".parse().unwrap();
+        world.store().pull(&world.layout(), &reference, &options, &quiet()).unwrap();
+        return;
+    }
+    let world = World::new();
+    assert_eq!(world.flushes(Durability::Volatile), 0);
+    // The layers are there, and nobody knows whether they are on disk.
+    assert_eq!(world.flushes(Durability::Durable), 1);
+    assert_eq!(world.flushes(Durability::Volatile), 0);
+    assert_eq!(World::new().flushes(Durability::Durable), 1, "new layers are flushed once");
 }

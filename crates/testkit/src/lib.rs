@@ -49,5 +49,6 @@ pub mod recorder;
 pub mod registry;
 pub mod tar;
 pub mod tree;
+pub mod tried;
 pub mod versions;
 pub mod xattr;

@@ -121,9 +121,8 @@ impl<'a> Node<'a> {
         privileges: Privileges,
         report: &mut TreeReport,
     ) -> Result<(), TreeError> {
-        let owner = (entry.uid, entry.gid);
-        let owned = now.is_some_and(|now| (now.st_uid, now.st_gid) == owner);
-        if privileges != Privileges::Unprivileged && !owned {
+        let is_owner = now.is_some_and(|now| (now.st_uid, now.st_gid) == (entry.uid, entry.gid));
+        if privileges != Privileges::Unprivileged && !is_owner {
             self.set_owner(entry.uid, entry.gid)?;
         }
         for (key, value) in &entry.xattrs {
@@ -133,7 +132,7 @@ impl<'a> Node<'a> {
         // An access list among the attributes may have changed the mode, and a new owner
         // may have cleared a part of it.
         let same = now.is_some_and(|now| now.st_mode & 0o7777 == entry.mode & 0o7777);
-        if has_mode && !(same && owned && entry.xattrs.is_empty()) {
+        if has_mode && !(same && is_owner && entry.xattrs.is_empty()) {
             self.set_mode(entry.mode)?;
         }
         Ok(())

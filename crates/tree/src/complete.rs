@@ -47,8 +47,8 @@ impl TreeWriter<'_> {
     }
 
     /// Adds what a completer had to leave out to what this writer tells in the end.
-    pub fn take_back(&mut self, completer: Completer) {
-        self.report.dropped_xattrs += completer.report.dropped_xattrs;
+    pub fn take_back(&mut self, Completer { report, .. }: Completer) {
+        self.report.dropped_xattrs += report.dropped_xattrs;
     }
 
     /// Gives a file that has all its bytes the attributes of its entry, and closes it.
@@ -60,9 +60,9 @@ impl TreeWriter<'_> {
     ///
     /// If the entry's numbers are impossible, or the filesystem refuses an attribute.
     pub fn complete(&mut self, file: NewFile, entry: &Entry) -> Result<(), TreeError> {
-        let mut completer = self.completer();
-        let completed = completer.complete(file, entry);
-        self.take_back(completer);
-        completed
+        let mut own = self.completer();
+        let result = own.complete(file, entry);
+        self.take_back(own);
+        result
     }
 }

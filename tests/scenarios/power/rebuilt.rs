@@ -12,12 +12,12 @@ use testkit::dice::Dice;
 use testkit::fs_role::Filesystem;
 use testkit::peer::Compression;
 use testkit::recorder::{Recorder, Recording};
+use testkit::tried::tried;
 
 use crate::built::Built;
 use crate::needs::on_each;
 use crate::small;
 use crate::store::{Store, said};
-use crate::tried::tried;
 use crate::world::{VERSIONS, setting, setting_or};
 
 const FORM: Compression = Compression::Chunked;

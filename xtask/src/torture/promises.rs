@@ -35,10 +35,10 @@ pub(super) fn words(promise: u32) -> &'static str {
     PROMISES.get(index).copied().unwrap_or_default()
 }
 
-/// The promises that a scenario tests: `r3_r4_…` are 3 and 4.
-pub(super) fn of(scenario: &str) -> impl Iterator<Item = u32> {
+/// The promises that a test is for: `r3_r4_…` are 3 and 4, and so they are in a module.
+pub(super) fn of(test: &str) -> impl Iterator<Item = u32> {
     let number = |word: &str| word.strip_prefix('r')?.parse().ok();
-    scenario.split('_').map_while(number)
+    test.split("::").flat_map(move |part| part.split('_').map_while(number))
 }
 
 /// Those that were asked for, or all.
@@ -59,11 +59,12 @@ mod tests {
     use super::{number, of, wanted};
 
     #[test]
-    fn scenarios_belong_to_promises_by_name() {
+    fn tests_belong_to_promises_by_name() {
         let of = |name: &str| -> Vec<u32> { of(name).collect() };
         assert_eq!(of("r12_eight_processes::xfs"), [12]);
         assert_eq!(of("r1_r14_r2_killed::ext4"), [1, 14, 2]);
-        assert!(of("repeated::r1_x").is_empty() && of("readers_r1").is_empty());
+        assert_eq!(of("records::r6_a_cut"), [6]);
+        assert!(of("repeated::xfs").is_empty() && of("readers_r1").is_empty());
     }
 
     #[test]

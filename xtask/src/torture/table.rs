@@ -22,14 +22,14 @@ pub(super) fn print(promises: &[u32], results: &Results, commit: &str) {
     }
 }
 
-/// `4 scenarios: 812 kills, 50 cuts`, and the commits if they are not this one.
+/// `4 tests: 812 kills, 50 cuts`, and the commits if they are not this one.
 fn tried(outcomes: &[&Outcome], commit: &str) -> String {
     let mut sums = BTreeMap::<&str, u64>::new();
     for (what, count) in outcomes.iter().flat_map(|outcome| &outcome.tried) {
         *sums.entry(what).or_default() += count;
     }
     let counts: Vec<String> = sums.iter().map(|(what, count)| format!("{count} {what}")).collect();
-    let mut text = format!("{} scenarios", outcomes.len());
+    let mut text = format!("{} tests", outcomes.len());
     if !counts.is_empty() {
         text = format!("{text}: {}", counts.join(", "));
     }

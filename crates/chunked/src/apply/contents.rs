@@ -1,7 +1,6 @@
 //! Frames to chunks, and chunks to all their places.
 
 use std::io;
-use std::os::unix::fs::FileExt;
 
 use storage_core::{Digest, FsError, FsResultExt, Hasher, VerifyError};
 
@@ -10,6 +9,7 @@ use super::decode::{StreamDecoder, WholeDecoder};
 use crate::making::Making;
 use crate::plan::Missing;
 use crate::plan::ranges::Part;
+use crate::sparse;
 use crate::{Chunk, TocFile};
 
 /// Longest chunk, compressed and not, that is held in memory and decoded in one go.
@@ -133,7 +133,7 @@ impl Contents {
                 if *next {
                     output.assembly.hash(bytes);
                 }
-                let written = output.target().write_all_at(bytes, offset);
+                let written = sparse::write_at(output.target(), bytes, offset);
                 written.during("write", path.as_path()).map_err(Refusal::Fs)
             })
             .map_err(|refusal| match refusal {

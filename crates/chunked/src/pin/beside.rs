@@ -1,13 +1,23 @@
 //! Files are made from local ones on another thread, too, while the walk goes on.
 
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded, unbounded};
+use rustix::process::{Resource, getrlimit};
 
 use super::whole_file::{Begun, WholeFiles};
 use crate::{ApplyError, TocFile};
 
 /// Files that are handed over together: to wake a thread for each one would cost more than
-/// to make most. Up to four times as many are open at once.
-pub(super) const TOGETHER: usize = 4;
+/// to make most. Up to three times as many are open at once.
+const TOGETHER: usize = 4;
+
+/// Where a process may have fewer descriptors, files are made one by one, by the walk.
+const DESCRIPTORS: u64 = 144;
+
+/// How many files are to be made together.
+pub(super) fn together() -> usize {
+    let limit = getrlimit(Resource::Nofile).current;
+    if limit.is_none_or(|limit| limit >= DESCRIPTORS) { TOGETHER } else { 1 }
+}
 
 /// Files of which no candidate was right.
 pub(super) type Settled<'t> = Result<Vec<TocFile<'t>>, ApplyError>;
@@ -72,15 +82,11 @@ impl<'t> Beside<'t> {
     }
 }
 
-impl<'t> Helper<'t> {
+impl Helper<'_> {
     /// Makes files until there will be no more, or one can't be written.
-    ///
-    /// What some have taken comes from the disk while those before them are looked at.
-    pub(super) fn run<'p>(self, mut files: WholeFiles<'p>) -> WholeFiles<'p> {
-        let mut ahead = None;
-        while let Some(now) = ahead.or_else(|| Some(files.take_all(self.begun.recv().ok()?))) {
-            ahead = self.begun.try_recv().ok().map(|begun| files.take_all(begun));
-            let settled = files.settle_all(now);
+    pub(super) fn run(self, mut files: WholeFiles<'_>) -> WholeFiles<'_> {
+        for begun in self.begun {
+            let settled = files.make_all(begun);
             let failed = settled.is_err();
             // Nobody listens if the walk has failed.
             if self.settled.send(settled).is_err() || failed {

@@ -14,6 +14,7 @@ use super::run::Run;
 use super::scratch::Scratch;
 use super::shared;
 use crate::making::Making;
+use crate::sparse;
 use crate::{ApplyError, Candidate, Chunk, Plan, Sources, TocFile};
 
 const BUFFER: usize = 128 << 10;
@@ -177,7 +178,7 @@ impl<'p> Chunks<'p> {
     ) -> Result<bool, FsError> {
         let to = file.chunk(i).file_offset;
         self.read(local, candidate, digest, |at, bytes| {
-            let written = target.write_all_at(bytes, to + at);
+            let written = sparse::write_at(target, bytes, to + at);
             written.during("write", file.path().as_path())
         })
     }

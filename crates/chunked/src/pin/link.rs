@@ -12,20 +12,22 @@ use rustix::fs::{
 use rustix::io::Errno;
 use storage_core::{Dirs, Entry, FsError, FsResultExt, LayerPath};
 
-/// Name of a link in scratch, for the moment until it takes its place.
-const LINK: &str = "link";
-
 /// Set by the host's policy, not by the layer.
 const LABEL: &[u8] = b"security.selinux";
 
 /// Puts a hard link to `source` in the place of the file that was made for
 /// `entry`; `false`, and all is as before, if their metadata differ or the
-/// filesystem does not want to.
+/// filesystem does not want to. For a moment it is `name_aside` in scratch.
 ///
 /// # Errors
 ///
 /// If the link can't be moved from scratch to its place.
-pub(super) fn replace(source: &File, entry: &Entry, dirs: Dirs<'_>) -> Result<bool, FsError> {
+pub(super) fn replace(
+    source: &File,
+    entry: &Entry,
+    dirs: Dirs<'_>,
+    name_aside: &str,
+) -> Result<bool, FsError> {
     if !is_equal(source, entry).unwrap_or(false) {
         return Ok(false);
     }
@@ -33,12 +35,12 @@ pub(super) fn replace(source: &File, entry: &Entry, dirs: Dirs<'_>) -> Result<bo
     let Some((parent, name)) = path.split_last() else { return Ok(false) };
     let parent = open_parent(dirs, &parent)?;
     let by_descriptor = format!("/proc/self/fd/{}", source.as_raw_fd());
-    if linkat(CWD, by_descriptor, dirs.scratch, LINK, AtFlags::SYMLINK_FOLLOW).is_err() {
+    if linkat(CWD, by_descriptor, dirs.scratch, name_aside, AtFlags::SYMLINK_FOLLOW).is_err() {
         return Ok(false);
     }
-    let moved = renameat(dirs.scratch, LINK, &parent, name);
+    let moved = renameat(dirs.scratch, name_aside, &parent, name);
     if moved.is_err() {
-        unlinkat(dirs.scratch, LINK, AtFlags::empty()).during("unlink", LINK)?;
+        unlinkat(dirs.scratch, name_aside, AtFlags::empty()).during("unlink", name_aside)?;
     }
     moved.during("move a link to", path.as_path())?;
     Ok(true)

@@ -24,7 +24,7 @@ use crate::plan::Missing;
 use crate::plan::ranges::ranges_from;
 use crate::{ApplyError, Choice, LayerBytes, Plan, Prover, Sources, TocFile};
 
-use beside::{Beside, TOGETHER};
+use beside::{Beside, together};
 use chunk::Chunks;
 use refused::Refused;
 use whole_file::{Begun, WholeFiles};
@@ -75,26 +75,33 @@ impl<'t> Plan<'t> {
         let making = Making { toc: self.toc, tree, outputs: Outputs::default(), prover, report };
         let refused = Refused::default();
         let (beside, helper) = beside::pair();
-        let files = |making: &_| WholeFiles::new(self, sources, dirs, &refused, making);
-        let beside_files = files(&making)?;
+        let files = |making: &_, link| WholeFiles::new(self, sources, dirs, &refused, making, link);
+        let beside_files = files(&making, "link-beside")?;
         let walk = Walk {
             plan: self,
-            files: files(&making)?,
+            files: files(&making, "link")?,
             chunks: Chunks::new(self, sources, dirs, &refused)?,
             making,
             asked,
             begun: Vec::new(),
+            together: together(),
             beside,
             late: Vec::new(),
         };
         thread::scope(|scope| {
             let thread = thread::Builder::new().name("reuse".into());
-            let helper = thread.spawn_scoped(scope, || helper.run(beside_files));
+            // Where there is none the walk makes all files.
+            let thread = if walk.together > 1 {
+                thread.spawn_scoped(scope, move || helper.run(beside_files)).ok()
+            } else {
+                drop(helper);
+                None
+            };
             let mut pinned = walk.through(dirs.scratch, choices)?;
-            match helper.map(ScopedJoinHandle::join) {
-                Ok(Ok(files)) => files.finish(&mut pinned.making),
-                Ok(Err(panic)) => std::panic::resume_unwind(panic),
-                Err(error) => tracing::debug!(%error, "no thread could be started"),
+            match thread.map(ScopedJoinHandle::join) {
+                Some(Ok(files)) => files.finish(&mut pinned.making),
+                Some(Err(panic)) => std::panic::resume_unwind(panic),
+                None => {}
             }
             Ok(pinned)
         })
@@ -110,6 +117,7 @@ struct Walk<'p, 't, 'd> {
     asked: Arrivals<'d>,
     /// Files that have candidates, to be made together.
     begun: Vec<Begun<'t>>,
+    together: usize,
     beside: Beside<'t>,
     /// Numbers of files and of chunks in them that candidates did not give.
     late: Vec<(u32, u32)>,
@@ -177,24 +185,23 @@ impl<'t, 'd> Walk<'_, 't, 'd> {
             created => created,
         };
         self.begun.push(Begun::new(file, target?));
-        if self.begun.len() >= TOGETHER { self.settle_some() } else { Ok(()) }
+        if self.begun.len() >= self.together { self.settle_some() } else { Ok(()) }
     }
 
     /// Has what was begun made, on the other thread if that is not busy.
     fn settle_some(&mut self) -> Result<(), ApplyError> {
         let mut hopeless = self.beside.hopeless()?;
         if let Some(begun) = self.beside.hand_over(std::mem::take(&mut self.begun)) {
-            let begun = self.files.take_all(begun);
-            hopeless.extend(self.files.settle_all(begun)?);
+            hopeless.extend(self.files.make_all(begun)?);
         }
         hopeless.into_iter().try_for_each(|file| self.make_of_chunks(file))
     }
 
     /// Has all made that was begun.
     fn settle_all(&mut self) -> Result<(), ApplyError> {
-        let begun = self.files.take_all(std::mem::take(&mut self.begun));
-        let mut hopeless = self.files.settle_all(begun)?;
-        hopeless.extend(self.beside.wait()?);
+        // The other thread first: what it has open may be what is lacking.
+        let mut hopeless = self.beside.wait()?;
+        hopeless.extend(self.files.make_all(std::mem::take(&mut self.begun))?);
         hopeless.into_iter().try_for_each(|file| self.make_of_chunks(file))
     }
 

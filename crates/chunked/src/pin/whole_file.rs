@@ -67,6 +67,8 @@ pub(super) struct WholeFiles<'p> {
     device: u64,
     /// Files shorter than this may have nothing that is shared.
     short: u64,
+    /// Name of a link in scratch, for the moment until it takes its place.
+    link: &'static str,
     buffer: Vec<u8>,
     report: LayerBytes,
 }
@@ -84,19 +86,33 @@ struct Source {
 struct Useless;
 
 impl<'p> WholeFiles<'p> {
-    /// For files that the writer of `making` has created.
+    /// For files that the writer of `making` has created; `link` is a name in scratch that
+    /// nobody else uses.
     pub(super) fn new(
         plan: &'p Plan<'p>,
         sources: &'p dyn Sources,
         dirs: Dirs<'p>,
         refused: &'p Refused,
         making: &Making<'p, '_>,
+        link: &'static str,
     ) -> Result<Self, FsError> {
         let device = fstat(dirs.dest).during("look at", "dest")?.st_dev;
         let short = if shared::may_hide_short_files(dirs.dest) { BLOCK as u64 + 1 } else { 0 };
         let (prover, completer) = (making.prover, making.tree.completer());
         let (buffer, report) = (vec![0; BUFFER], LayerBytes::default());
-        Ok(Self { plan, sources, dirs, refused, prover, completer, device, short, buffer, report })
+        Ok(Self {
+            plan,
+            sources,
+            dirs,
+            refused,
+            prover,
+            completer,
+            device,
+            short,
+            link,
+            buffer,
+            report,
+        })
     }
 
     /// Adds what this one did to what `making` tells.
@@ -106,19 +122,17 @@ impl<'p> WholeFiles<'p> {
         making.report.shared += self.report.shared;
     }
 
-    /// Takes the first candidate of each file; nobody looks at what is in it.
-    pub(super) fn take_all<'t>(&self, mut begun: Vec<Begun<'t>>) -> Vec<Begun<'t>> {
-        begun.iter_mut().for_each(|begun| self.take(begun));
-        begun
-    }
-
-    /// Completes files of which what was taken, or else what another candidate gives, is
-    /// right; gives those of which none is.
+    /// Makes files from their candidates; gives those of which none is right.
+    ///
+    /// What clones hold comes from the disk while the next ones are made.
     ///
     /// # Errors
     ///
     /// If a file itself can't be made; never because of a candidate.
-    pub(super) fn settle_all<'t>(&mut self, begun: Vec<Begun<'t>>) -> Settled<'t> {
+    pub(super) fn make_all<'t>(&mut self, mut begun: Vec<Begun<'t>>) -> Settled<'t> {
+        for begun in &mut begun {
+            self.take(begun);
+        }
         begun.into_iter().filter_map(|begun| self.settle(begun).transpose()).collect()
     }
 
@@ -154,6 +168,10 @@ impl<'p> WholeFiles<'p> {
                     Err(Wrong)
                 }
                 Taken::ToCopy(source) => {
+                    if begun.tried > 1 {
+                        // Of a clone that failed a part may be there.
+                        begun.target.set_len(0).during("truncate", file.path().as_path())?;
+                    }
                     copy(&source, &begun.target, file, &mut self.buffer)?.map(|_| 0)
                 }
                 Taken::Clone => see(&begun.target, file, &mut self.buffer)
@@ -165,7 +183,6 @@ impl<'p> WholeFiles<'p> {
                 return Ok(None);
             }
             tracing::debug!(path = %file.path(), "a candidate has another content");
-            begun.target.set_len(0).during("truncate", file.path().as_path())?;
             self.take(&mut begun);
         }
         Ok(Some(file))
@@ -183,7 +200,7 @@ impl<'p> WholeFiles<'p> {
     /// Puts a hard link in the file's place, if all is equal.
     fn link(&mut self, source: &File, file: TocFile<'_>) -> Result<bool, FsError> {
         let linked = see(source, file, &mut self.buffer).is_ok()
-            && link::replace(source, &file.entry(), self.dirs)?;
+            && link::replace(source, &file.entry(), self.dirs, self.link)?;
         if linked {
             self.tell(file, file.size());
         }

@@ -1,7 +1,10 @@
 //! Mounts, each in a mount namespace of its own.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use storage_core::LayerId;
 
@@ -29,6 +32,7 @@ pub(super) fn all(root: &Path, with_many: bool) {
         many(&store, &target);
     }
     refusals(&store, &target);
+    in_another_namespace(&store, root, &target);
     podman_comes_and_goes(&store, &target);
 }
 
@@ -115,6 +119,42 @@ fn podman_comes_and_goes(store: &Store, target: &Path) {
     driver.mount(&ids[1], target, &options).unwrap();
     assert_eq!(super::store::names(target).len(), 2);
     unmount(target).unwrap();
+    clear(store);
+}
+
+/// A mount that is left in a copy of our namespace alone: an overlay elsewhere, which its
+/// options betray; something in a layer's directory; and that with another path than here.
+fn in_another_namespace(store: &Store, root: &Path, target: &Path) {
+    let ids = store.chain(3);
+    let inside = store.overlay(&ids[1]).join("merged");
+    fs::create_dir_all(&inside).unwrap();
+    let read_only = MountOptions::read_only();
+    let bind = || rustix::mount::mount_bind(target, &inside).unwrap();
+    let overlay = || store.driver.mount(&ids[1], target, &read_only).unwrap();
+    let ways: [(&dyn Fn(), _, _); 3] = [
+        (&overlay, target, "true"),
+        (&bind, &inside, "true"),
+        (&bind, &inside, "mount --rbind \"$0\" /mnt && umount \"$1\""),
+    ];
+    for (mount, point, script) in ways {
+        mount();
+        let mut other = Command::new("unshare")
+            .args(["--mount", "sh", "-c", &format!("{script} && echo && read end")])
+            .args([root, point])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let ready = other.stdout.take().unwrap().read(&mut [0]).unwrap();
+        unmount(point).unwrap();
+        let here = store.driver.mounts_using().unwrap();
+        let anywhere = store.driver.layers_mounted_anywhere().unwrap();
+        drop(other.stdin.take());
+        other.wait().unwrap();
+        assert_eq!((ready, here.len()), (1, 0), "{script}");
+        assert_eq!(anywhere, BTreeSet::from([ids[0].clone(), ids[1].clone()]), "{script}");
+        assert_eq!(store.driver.layers_mounted_anywhere().unwrap(), BTreeSet::new());
+    }
     clear(store);
 }
 

@@ -13,7 +13,7 @@ use tree::Aspect;
 #[non_exhaustive]
 pub enum Problem {
     /// A record file that is empty, cut, or not what such a file can be; or that is
-    /// missing though there are layers.
+    /// missing though there are layers or images.
     DamagedRecords {
         /// The file, relative to the store's root.
         file: PathBuf,

@@ -31,7 +31,8 @@ impl Store {
     }
 
     /// Whether there is no file of layer records, and yet there are layers: the file
-    /// always comes before the first of them.
+    /// always comes before the first of them. Lost records of images are an error of
+    /// whoever reads them: [`RecordError::Lost`].
     pub(crate) fn lacks_records(&self, layers: &Layers<'_>) -> Result<bool, RecordError> {
         Ok(!layers.has_file()? && layers.records().is_empty() && !self.orphans(layers)?.is_empty())
     }
@@ -117,6 +118,7 @@ fn note(read: Result<(), RecordError>, damaged: &mut Vec<Problem>) -> Result<(),
             let reason = match (&error, std::error::Error::source(&error)) {
                 (RecordError::Damaged { .. }, Some(source)) => source.to_string(),
                 (RecordError::Empty { .. }, _) => "it is empty".into(),
+                (RecordError::Lost { .. }, _) => "it is missing, though there are images".into(),
                 _ => crate::pull::error_chain(&error),
             };
             let file = error.damaged_file().map(Into::into).ok_or(error)?;

@@ -13,6 +13,7 @@ mod publish;
 mod pulse;
 mod watch;
 
+use std::collections::BTreeSet;
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -227,6 +228,8 @@ impl Store {
         if self.lacks_records(&layers)? {
             return Err(PullError::LostRecords(layers.file()));
         }
+        // Images that cannot be recorded in the end are not worth a byte.
+        drop(self.images.read()?);
         let elsewhere = self.elsewhere(layers.records(), &[]);
         let damaged = self.damaged(wanted, &layers).replaced;
         let whole = |id| layers.get(id).is_some_and(|record| !record.is_incomplete());
@@ -259,11 +262,21 @@ impl Store {
                 Err(_) => {}
             }
         }
+        let flushes = publication.durability() == Durability::Durable && !filled.is_empty();
+        let before = if flushes { self.recorded(wanted)? } else { BTreeSet::new() };
         let sealed = self.driver.seal(filled, publication.durability())?;
+        publication.note_flushed(before);
         for ((index, facts), sealed) in facts.into_iter().zip(sealed) {
             publication.add(index, sealed, facts);
         }
         Ok(failure)
+    }
+
+    /// Those of the wanted layers that have a record.
+    fn recorded(&self, wanted: &[WantedLayer]) -> Result<BTreeSet<LayerId>, RecordError> {
+        let layers = self.layers.read()?;
+        let ids = wanted.iter().map(|wanted| &wanted.id);
+        Ok(ids.filter(|id| layers.get(id).is_some()).cloned().collect())
     }
 }
 

@@ -3,10 +3,14 @@
 //! The order is what makes a kill or a power cut harmless at any point:
 //!
 //! 1. layer records marked incomplete, durable: whoever meets them removes the layer;
-//! 2. the renames that put trees, links, tar-splits and big data in their places;
+//! 2. the renames that take what is replaced away, and that put trees, links, tar-splits
+//!    and big data in their places;
 //! 3. those directories flushed;
 //! 4. the image's documents;
 //! 5. layer records without the mark, then the image record.
+//!
+//! Layers that were there already, and may have been made without a flush, are flushed
+//! before, without a lock.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -70,6 +74,10 @@ pub(super) struct Publication<'a> {
     gone: Option<LayerId>,
     /// Layers with a record that lack something.
     damaged: Damaged,
+    /// Layers of others that were there when the filesystem was flushed.
+    flushed: BTreeSet<LayerId>,
+    /// Those that were not, and have to be before an image stands on them.
+    unflushed: BTreeSet<LayerId>,
 }
 
 /// What became of a [`Publication`].
@@ -89,9 +97,18 @@ impl<'a> Publication<'a> {
         mark: &PullMark,
         durability: Durability,
     ) -> Self {
-        let metadata = mark.metadata();
-        let (sealed, gone, damaged) = (BTreeMap::new(), None, Damaged::default());
-        Self { image, name, wanted, metadata, durability, sealed, gone, damaged }
+        Self {
+            image,
+            name,
+            wanted,
+            metadata: mark.metadata(),
+            durability,
+            sealed: BTreeMap::new(),
+            gone: None,
+            damaged: Damaged::default(),
+            flushed: BTreeSet::new(),
+            unflushed: BTreeSet::new(),
+        }
     }
 
     pub(super) fn add(&mut self, index: usize, layer: SealedLayer, facts: LayerFacts) {
@@ -100,6 +117,11 @@ impl<'a> Publication<'a> {
 
     pub(super) fn has(&self, index: usize) -> bool {
         self.sealed.contains_key(&index)
+    }
+
+    /// Notes layers that were there before the last flush of the filesystem.
+    pub(super) fn note_flushed(&mut self, layers: BTreeSet<LayerId>) {
+        self.flushed.extend(layers);
     }
 
     /// The layers that are whole, base first.
@@ -133,6 +155,17 @@ impl<'a> Publication<'a> {
         (0..self.wanted.len()).find(missing)
     }
 
+    /// The layers that are there and that a power cut may still empty. Those of additional
+    /// stores are not ours to flush.
+    fn at_risk(&self, layers: &LayersWrite<'_>) -> BTreeSet<LayerId> {
+        if self.durability == Durability::Volatile {
+            return BTreeSet::new();
+        }
+        let present = (0..self.wanted.len()).filter(|index| self.is_present(*index, layers));
+        let ids = present.map(|index| &self.wanted[index].id);
+        ids.filter(|id| !self.flushed.contains(id)).cloned().collect()
+    }
+
     fn is_present(&self, index: usize, layers: &LayersWrite<'_>) -> bool {
         let id = &self.wanted[index].id;
         layers.get(id).is_some() && !self.damaged.replaced.contains(id)
@@ -145,6 +178,8 @@ struct Leftovers {
     sealed: Vec<SealedLayer>,
     removed: Removal,
     asides: Vec<Aside>,
+    /// Layers of which nothing old is in its place any more.
+    touched: BTreeSet<LayerId>,
 }
 
 impl Store {
@@ -154,8 +189,17 @@ impl Store {
         mut publication: Publication<'a>,
     ) -> Result<Outcome<'a>, PublishError> {
         let mut leftovers = Leftovers::default();
-        let result = self.publish_locked(&mut publication, &mut leftovers, true);
-        Ok(match result? {
+        let image = loop {
+            let image = self.publish_locked(&mut publication, &mut leftovers, true)?;
+            let unflushed = std::mem::take(&mut publication.unflushed);
+            if unflushed.is_empty() {
+                break image;
+            }
+            self.driver.flush()?;
+            self.layers.flush_beside_image_store()?;
+            publication.note_flushed(unflushed);
+        };
+        Ok(match image {
             Some(image) => Outcome::Published { image, kept: publication.damaged.kept },
             None => Outcome::Gone(publication),
         })
@@ -192,10 +236,18 @@ impl Store {
             let above = publication.sealed.split_off(&index);
             leftovers.sealed.extend(above.into_values().map(|(layer, _)| layer));
         }
+        if with_image {
+            publication.unflushed = publication.at_risk(&layers);
+            if !publication.unflushed.is_empty() {
+                return Ok(None);
+            }
+        }
+        let before = layers.records().to_vec();
         let result = self.commit_all(publication, &mut layers, leftovers, with_image);
         if result.is_err() {
             // The first error is the one to tell; what this leaves, the next
             // writer removes, since the records still say that it is incomplete.
+            drop(put_back(&mut layers, before, &leftovers.touched));
             drop(self.remove_incomplete(&mut layers, &mut leftovers.removed));
             if let Ok(images) = self.images.write() {
                 drop(remove_orphaned_images(&images));
@@ -214,7 +266,6 @@ impl Store {
         let mut ids = Vec::new();
         for (index, (_, facts)) in &publication.sealed {
             let wanted = &publication.wanted[*index];
-            leftovers.removed.take(self, layers, &wanted.id)?;
             let mut record = layer_record(wanted, facts, &publication.metadata);
             record.file = layers.file_of_images();
             ids.push(record.id.clone());
@@ -226,6 +277,11 @@ impl Store {
         // What an error leaves in `publication` is deleted after the lock is released.
         while let Some((index, (layer, facts))) = publication.sealed.pop_first() {
             let wanted = &publication.wanted[index];
+            let taken = leftovers.removed.take(self, layers, &wanted.id);
+            if taken.is_ok() || !self.driver.has(&wanted.id)? {
+                leftovers.touched.insert(wanted.id.clone());
+            }
+            taken?;
             let aside = self.driver.commit(layer, &wanted.id, wanted.parent.as_ref())?;
             let kept = keep_aside(layers, &wanted.id, &aside, &facts);
             leftovers.asides.push(aside);
@@ -291,6 +347,21 @@ impl Removal {
         }
         Ok(layers.discard_data_into(id, &mut self.data)?)
     }
+}
+
+/// After a failure: gives layers whose old data is still in its place their old records
+/// back, since an image may stand on them.
+fn put_back(
+    layers: &mut LayersWrite<'_>,
+    before: Vec<LayerRecord>,
+    touched: &BTreeSet<LayerId>,
+) -> Result<(), RecordError> {
+    for old in before.into_iter().filter(|old| !touched.contains(&old.id)) {
+        if let Some(record) = layers.get_mut(&old.id) {
+            *record = old;
+        }
+    }
+    layers.save()
 }
 
 /// Takes the mark away: from here on the layers are part of the store. After a

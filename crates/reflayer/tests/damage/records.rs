@@ -95,6 +95,31 @@ fn r6_layers_without_their_records_are_not_taken_for_garbage() {
 }
 
 #[test]
+fn r6_images_without_their_records_are_not_taken_for_none() {
+    let world = two_images(Form::Chunked);
+    let lost = ["names", "names-history", "created"];
+    let images = records(&world, IMAGES, &lost);
+    fs::remove_file(world.path(IMAGES)).unwrap();
+    let error = world.store().collect_garbage(GarbageOptions::default()).unwrap_err();
+    assert!(said(&error).contains("images.json is missing"), "{error:?}");
+    let error = world.try_pull("v1").unwrap_err();
+    assert!(said(&error).contains("images.json is missing"), "{error:?}");
+    assert!(!world.path(IMAGES).exists());
+    let found = world.found(CheckLevel::Records);
+    assert!(matches!(&found[..], [one] if one.contains("images.json")), "{found:?}");
+    let report = repair(&world);
+    assert!(report.is_whole(), "{report:#?}");
+    assert_eq!(records(&world, IMAGES, &lost), images);
+    assert_eq!(world.pull("v1").bytes.fetched, 0);
+}
+
+/// An error with its causes.
+fn said(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+#[test]
 fn r6_fields_that_documents_repeat_are_set_right() {
     let world = two_images(Form::Chunked);
     let sound = seen(&world.store()).unwrap();

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use reflayer::{
-    BuildOptions, CheckLevel, Finding, Problem, Progress, PullOptions, PullReport, Store,
+    BuildOptions, CheckLevel, Finding, Problem, Progress, PullError, PullOptions, PullReport, Store,
 };
 use storage_core::RangeReader;
 use testkit::layout::Layout;
@@ -100,11 +100,15 @@ impl World {
     }
 
     pub(crate) fn pull(&self, tag: &str) -> PullReport {
+        self.try_pull(tag).unwrap()
+    }
+
+    pub(crate) fn try_pull(&self, tag: &str) -> Result<PullReport, PullError> {
         let mut options = PullOptions::default();
         options.name = Some(format!("localhost/app:{tag}"));
         let quiet: Arc<dyn Progress + Send + Sync> = Arc::new(());
         let reference = format!("oci:layout:{tag}").parse().unwrap();
-        self.store().pull(&self.layout(tag), &reference, &options, &quiet).unwrap()
+        self.store().pull(&self.layout(tag), &reference, &options, &quiet)
     }
 
     /// The layers of an image, base first.

@@ -7,6 +7,8 @@ use super::place::Place;
 use super::{ContainerRecord, RecordError};
 use crate::{ContainerId, ImageId, LayerId, Lock};
 
+pub(super) const VOLATILE_CONTAINERS: &str = "volatile-containers.json";
+
 /// The records in `overlay-containers` below a graph root.
 #[derive(Debug)]
 pub struct ContainerStore {
@@ -55,7 +57,7 @@ impl ContainerStore {
     fn load(&self, lock: Option<Lock>) -> Result<Containers, RecordError> {
         let name = "containers.json";
         let mut records = load(&self.place, name)?;
-        records.extend(load(&self.place, "volatile-containers.json")?);
+        records.extend(load(&self.place, VOLATILE_CONTAINERS)?);
         check_ids(&self.place, name, &records)?;
         Ok(Containers { records, _lock: lock })
     }

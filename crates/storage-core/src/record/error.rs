@@ -11,9 +11,16 @@ pub enum RecordError {
     /// A file or directory could not be used.
     #[error(transparent)]
     Fs(#[from] FsError),
-    /// A record file without a single byte, as power cuts leave them.
+    /// A record file without a single byte, as power cuts leave them, though it is one that
+    /// is always flushed.
     #[error("record file {} is empty", file.display())]
     Empty {
+        /// Relative to the store's root.
+        file: PathBuf,
+    },
+    /// A record file that is missing, though there is what it should speak of.
+    #[error("record file {} is missing, though there are images", file.display())]
+    Lost {
         /// Relative to the store's root.
         file: PathBuf,
     },
@@ -82,11 +89,12 @@ pub enum RecordError {
 }
 
 impl RecordError {
-    /// The record file that is empty, cut or otherwise not what such a file can be, if
+    /// The record file that is missing, empty, cut or otherwise not what such a file can be, if
     /// that is the reason; relative to the store's root.
     pub fn damaged_file(&self) -> Option<&Path> {
         match self {
             Self::Empty { file }
+            | Self::Lost { file }
             | Self::Damaged { file, .. }
             | Self::Field { file, .. }
             | Self::DuplicateId { file, .. } => Some(file),

@@ -7,9 +7,10 @@ use rustix::fs::{AtFlags, OFlags};
 use rustix::io::Errno;
 use serde_json::value::RawValue;
 
-use super::RecordError;
+use super::container_store::VOLATILE_CONTAINERS;
 use super::json::{FieldError, Fields, Object, Record};
 use super::place::{FILE_MODE, Place};
+use super::{LayerFile, RecordError};
 use crate::dir::open_at;
 use crate::{Durability, FsResultExt, replace_file};
 
@@ -60,6 +61,9 @@ pub(super) fn parse<R: Record>(
     json: &[u8],
 ) -> Result<Vec<R>, RecordError> {
     if json.is_empty() {
+        if may_be_empty(name) {
+            return Ok(Vec::new());
+        }
         return Err(RecordError::Empty { file: place.path(name) });
     }
     let damaged = |source| RecordError::Damaged { file: place.path(name), source };
@@ -72,6 +76,12 @@ pub(super) fn parse<R: Record>(
         })?);
     }
     Ok(records)
+}
+
+/// Whether a file without a single byte is an empty list. The Go tools replace these files
+/// without a flush, so that a power cut leaves them so, and take them as such.
+fn may_be_empty(name: &str) -> bool {
+    [LayerFile::Volatile.name(), VOLATILE_CONTAINERS].contains(&name)
 }
 
 /// A compact array without a newline at its end.

@@ -87,6 +87,8 @@ impl ImagesWrite<'_> {
         items: &[(&str, &[u8])],
     ) -> Result<(), RecordError> {
         self.get(id).ok_or_else(|| self.unknown(id))?;
+        // Documents without any file of records are those of images that were lost.
+        self.ensure_file()?;
         let place = self.images.place;
         let path = place.path(id.as_str());
         let dir = big_data::make(place, id.as_str())?;

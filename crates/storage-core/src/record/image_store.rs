@@ -3,7 +3,7 @@
 use std::ops::Deref;
 use std::os::fd::AsFd;
 
-use super::file::{check_ids, load, save};
+use super::file::{check_ids, exists, load, save};
 use super::place::Place;
 use super::rescue::{Rescued, rescue};
 use super::{ImageRecord, RecordError, names};
@@ -43,7 +43,8 @@ impl ImageStore {
     ///
     /// # Errors
     ///
-    /// If the lock cannot be had, or the record file is damaged.
+    /// If the lock cannot be had, or the record file is damaged, or it is missing though
+    /// there are images. In a store that was opened read-only it may be missing.
     pub fn read(&self) -> Result<ImagesRead<'_>, RecordError> {
         Images::load(&self.place, self.place.lock_shared()?).map(ImagesRead)
     }
@@ -59,7 +60,7 @@ impl ImageStore {
         Ok(ImagesWrite { saved: images.records.clone(), images, damaged: false })
     }
 
-    /// Like [`ImageStore::write`], for a file that is damaged; as
+    /// Like [`ImageStore::write`], for a file that is damaged or missing; as
     /// [`LayerStore::rescue`](crate::LayerStore::rescue) does for layers.
     ///
     /// # Errors
@@ -71,6 +72,7 @@ impl ImageStore {
         let (mut records, damaged) = rescue(&self.place, FILE, &mut rescued)?;
         names::make_unique(&mut records, |record: &mut ImageRecord| &mut record.names);
         let images = Images { place: &self.place, records, lock: Some(lock) };
+        let damaged = damaged || images.are_lost()?;
         Ok((ImagesWrite { saved: images.records.clone(), images, damaged }, rescued))
     }
 }
@@ -88,7 +90,23 @@ impl<'s> Images<'s> {
         let mut records: Vec<ImageRecord> = load(place, FILE)?;
         check_ids(place, FILE, &records)?;
         names::make_unique(&mut records, |record| &mut record.names);
-        Ok(Self { place, records, lock })
+        let images = Self { place, records, lock };
+        // What an additional store lacks counts as empty: nothing is changed there.
+        if !place.is_read_only() && images.are_lost()? {
+            return Err(RecordError::Lost { file: place.path(FILE) });
+        }
+        Ok(images)
+    }
+
+    /// Whether there is no file of records, and yet there are directories of images: the
+    /// file always comes before the first of them.
+    ///
+    /// # Errors
+    ///
+    /// If that cannot be told.
+    pub fn are_lost(&self) -> Result<bool, RecordError> {
+        let is_missing = self.records.is_empty() && !exists(self.place, FILE)?;
+        Ok(is_missing && !self.orphans()?.is_empty())
     }
 
     /// All of them, in the order of the file.
@@ -189,6 +207,15 @@ impl ImagesWrite<'_> {
         self.saved.clone_from(records);
         self.damaged = false;
         Ok(())
+    }
+
+    /// Makes the file as it was read, without what has changed, if there is none.
+    pub(super) fn ensure_file(&self) -> Result<(), RecordError> {
+        let place = self.images.place;
+        if exists(place, FILE)? {
+            return Ok(());
+        }
+        save(place, FILE, &self.saved, Durability::Durable)
     }
 
     /// Drops an image: its record is removed and all changes are saved, then its

@@ -5,11 +5,14 @@ use std::ops::Deref;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
+use rustix::fs::syncfs;
+use rustix::io::retry_on_intr;
+
 use super::file::{check_ids, load, save};
 use super::place::Place;
 use super::rescue::{Rescued, rescue};
 use super::{LayerFile, LayerRecord, RecordError, names};
-use crate::{Durability, LayerId, Lock, Token, remove_stale_temporaries};
+use crate::{Durability, FsResultExt as _, LayerId, Lock, Token, remove_stale_temporaries};
 
 /// The records in `overlay-layers` below a graph root, and what is kept beside them.
 #[derive(Debug)]
@@ -110,6 +113,21 @@ impl LayerStore {
         let layers = Layers { place: &self.place, image_store, records, lock, image_lock };
         let saved = layers.records.clone();
         Ok((LayersWrite { layers, saved, damaged }, rescued))
+    }
+
+    /// Flushes the filesystem of tar-splits and big data, if it may be another one than
+    /// that of the trees, as with an image store.
+    ///
+    /// # Errors
+    ///
+    /// If the store was opened read-only, or the flush fails.
+    pub fn flush_beside_image_store(&self) -> Result<(), RecordError> {
+        if self.image_store.is_none() {
+            return Ok(());
+        }
+        let dir = self.place.writable()?;
+        let flushed = retry_on_intr(|| syncfs(dir));
+        Ok(flushed.during("flush the filesystem of", self.place.path(""))?)
     }
 
     pub(super) fn place(&self) -> &Place {
@@ -332,7 +350,12 @@ impl LayersWrite<'_> {
             };
             // Records for a file that there is not are a mistake of the caller's.
             let place = place_of(file, place, *image_store).unwrap_or(place);
-            save(place, file.name(), of(file, records), durability)?;
+            let saved = save(place, file.name(), of(file, records), durability);
+            if saved.is_err() {
+                // What it holds now is not known: not even the old records are surely there.
+                self.damaged.push(file);
+            }
+            saved?;
         }
         self.saved.clone_from(records);
         self.damaged.clear();

@@ -60,6 +60,11 @@ impl Place {
         self.dir.as_ref().map(AsFd::as_fd)
     }
 
+    /// Whether nothing here is ever changed.
+    pub(super) fn is_read_only(&self) -> bool {
+        self.read_only
+    }
+
     /// The directory, for a change.
     pub(super) fn writable(&self) -> Result<BorrowedFd<'_>, RecordError> {
         match self.dir() {

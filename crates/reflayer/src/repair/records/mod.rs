@@ -103,7 +103,7 @@ impl Store {
             layers.records_mut().retain(|record| there.contains(&record.id));
             new_layers = self.rebuild_layers(&mut layers, &documents, |_| true)?;
         }
-        let lost_images = !rescued_images.kept.is_empty();
+        let lost_images = !rescued_images.kept.is_empty() || images.are_lost()?;
         let new_images =
             if lost_images { Self::rebuild_images(&mut images, &documents)? } else { 0 };
         layers.save()?;

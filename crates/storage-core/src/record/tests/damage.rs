@@ -82,6 +82,10 @@ fn every_kind_of_record_file_is_checked() {
             ["", " ", "[", "[]x", "{}", "null", "[null]", "[{}]", "[1]", r#"[{"id":"x"}]"#, "\0"]
         {
             root.put(file, bad);
+            if bad.is_empty() && file.contains("volatile") {
+                read(&root).expect("what a power cut leaves of a file that is never flushed");
+                continue;
+            }
             let error = read(&root).unwrap_err();
             assert!(error.to_string().contains(file), "{bad:?}: {error}");
         }

@@ -121,3 +121,25 @@ fn orphans_are_found_and_leftovers_swept() {
     assert_eq!(images.sweep().unwrap(), 2);
     assert_eq!(images.read_big_data(&image_id(1), "manifest").unwrap().unwrap(), b"m");
 }
+
+#[test]
+fn documents_without_any_record_file_are_those_of_lost_images() {
+    let root = Root::new();
+    let store = ImageStore::open(&root.handle).unwrap();
+    let mut images = store.write().unwrap();
+    put(&mut images, 1, &[]);
+    images.write_big_data(&image_id(1), "manifest", b"m").unwrap();
+    // Whoever is killed here leaves an orphan, and no store that has lost its records.
+    drop(images);
+    assert_eq!(root.text("overlay-images/images.json"), "[]");
+    assert_eq!(store.read().unwrap().orphans().unwrap(), [image_id(1)]);
+
+    std::fs::remove_file(root.path("overlay-images/images.json")).unwrap();
+    assert!(matches!(store.read(), Err(RecordError::Lost { .. })));
+    assert!(matches!(store.write(), Err(RecordError::Lost { .. })));
+    let (mut images, _) = store.rescue().unwrap();
+    assert!(images.are_lost().unwrap());
+    images.save().unwrap();
+    drop(images);
+    assert!(store.read().unwrap().records().is_empty());
+}
