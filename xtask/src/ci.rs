@@ -55,8 +55,10 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
-/// Runs the examples that work on files, on files. The tests have built them.
+/// Runs the examples that work on files, on files.
 fn examples(sh: &Shell) -> Result<()> {
+    // The tests have built most of what they need.
+    cmd!(sh, "cargo build --workspace --locked --examples").run()?;
     let place = tempfile::tempdir().context("make a place for examples")?;
     let built = workspace::target_dir(sh)?.join("debug/examples");
     let example = |name: &str, arguments: &[&Path]| -> Result<()> {
