@@ -179,7 +179,7 @@ fn is_zeros(digest: &str, size: u64, compressed: u64) -> bool {
     digest.strip_prefix("sha256:") == Some(hex::encode(hasher.finalize()).as_str())
 }
 
-fn position(layer: &Layer, name: &str) -> Result<Vec<u64>> {
+pub(crate) fn position(layer: &Layer, name: &str) -> Result<Vec<u64>> {
     let key = format!("{PREFIX}{name}");
     let value = layer.annotations.get(&key).with_context(|| format!("no annotation {key}"))?;
     let numbers: Vec<u64> = value.split(':').map(str::parse).collect::<Result<_, _>>()?;

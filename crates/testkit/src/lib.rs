@@ -43,6 +43,7 @@ pub mod layout;
 pub mod locks;
 pub mod loop_fs;
 pub mod odd_registry;
+pub mod odd_tail;
 pub mod peer;
 pub mod proxy;
 pub mod recorder;

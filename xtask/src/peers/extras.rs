@@ -1,6 +1,6 @@
 //! What a plain Debian has not, so that every kind of entry is in the images.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -82,6 +82,16 @@ fn database(version: &str) -> Vec<u8> {
         bytes.splice(1000..1000, *b"inserted");
     }
     bytes
+}
+
+/// Makes a layer's tar as many blocks longer.
+pub(super) fn set_length(tree: &Path, blocks: usize) -> Result<()> {
+    let file = tree.join(PLACE).join("length");
+    fs::write(&file, noise(512 * blocks, 3)).context("set the length of a layer")?;
+    // The same bytes each time.
+    let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000);
+    let set = || File::options().write(true).open(&file)?.set_modified(time);
+    set().context("set the time of a file")
 }
 
 /// Removes what only says which machine made the root.

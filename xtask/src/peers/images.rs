@@ -4,9 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use testkit::judge::{self, Names};
 use testkit::layout::Layout;
+use testkit::odd_tail::has_odd_tail;
 use testkit::peer::{Compression, Sid};
 use xshell::{Shell, cmd};
 
@@ -16,10 +17,12 @@ use super::{extras, upper};
 use crate::say::step;
 
 /// Counted up when images made before would no longer do.
-const RECIPE: &str = "1";
+const RECIPE: &str = "2";
 const RECIPE_FILE: &str = "recipe";
 const RELEASE: &str = "bookworm";
 const VERSIONS: [&str; 2] = ["v1", "v2"];
+/// Lengths that are tried until podman reads the images.
+const ATTEMPTS: usize = 8;
 /// A compiler, an interpreter, and two packages of many files.
 const SECOND_LAYER: [&str; 4] = ["gcc", "python3", "golang-1.19-src", "libboost1.74-dev"];
 
@@ -38,19 +41,25 @@ pub(super) fn make(sh: &Shell, sid: &Sid, place: &Path) -> Result<()> {
     fs::create_dir_all(new.join("tars")).context("make the images' directory")?;
     fs::create_dir_all(&build).context("make a place for roots")?;
     make_bases(sh, &new)?;
-    let plain = Layout::create(&new.join("oci-plain"))?;
+    let mut trees = Vec::new();
     for version in VERSIONS {
         step(&format!("image {version}"), || {
             let base = new.join(format!("rootfs-{version}"));
             let second = second_layer(sh, &base, &build, version)?;
-            let tars = [(base, Names::WithTop), (second, Names::Bare)]
-                .map(|(tree, names)| pack(&tree, names, &new.join("tars")));
-            let [base, second] = tars;
-            plain.add_image(version, &[base?, second?]).map(drop)
+            trees.push((version, base, second));
+            Ok(())
         })?;
     }
+    step("images that podman reads", || {
+        for length in 0..ATTEMPTS {
+            if pack_all(sh, sid, &new, &trees, length)? {
+                return Ok(());
+            }
+        }
+        bail!("podman would refuse them, whatever their length")
+    })?;
     sh.remove_path(&build)?;
-    step("other forms of the images", || convert(sid, &new))?;
+    step("other forms of the images", || convert_all(sid, &new))?;
     fs::write(new.join(RECIPE_FILE), RECIPE).context("note the recipe")?;
     fs::rename(&new, place).context("put the images in their place")
 }
@@ -105,20 +114,50 @@ fn pack(tree: &Path, names: Names, tars: &Path) -> Result<PathBuf> {
     Ok(tar)
 }
 
-/// Writes the images in the forms that registries hold, each form beside the others.
-fn convert(sid: &Sid, new: &Path) -> Result<()> {
-    let convert = |form: Compression| -> Result<()> {
-        let to = new.join(format!("oci-{}", form.word()));
-        for version in VERSIONS {
-            let [from, to] =
-                [&new.join("oci-plain"), &to].map(|dir| format!("oci:{}:{version}", dir.display()));
-            sid.copy(&[new], &from, &to, form)?;
+/// Packs both images and makes zstd:chunked ones of them; `false` if podman would refuse
+/// these, as it does one in some, by their length.
+fn pack_all(
+    sh: &Shell,
+    sid: &Sid,
+    new: &Path,
+    trees: &[(&str, PathBuf, PathBuf)],
+    length: usize,
+) -> Result<bool> {
+    let (tars, plain, chunked) = (new.join("tars"), new.join("oci-plain"), new.join("oci-chunked"));
+    for old in [&tars, &plain, &chunked] {
+        sh.remove_path(old)?;
+    }
+    fs::create_dir(&tars).context("make a place for tars")?;
+    let plain = Layout::create(&plain)?;
+    for (version, base, second) in trees {
+        for tree in [base, second] {
+            extras::set_length(tree, length)?;
         }
-        Ok(())
-    };
+        let [base, second] = [(base, Names::WithTop), (second, Names::Bare)]
+            .map(|(tree, names)| pack(tree, names, &tars));
+        plain.add_image(version, &[base?, second?])?;
+    }
+    convert(sid, new, Compression::Chunked)?;
+    let chunked = Layout::open(&chunked);
+    let odd = VERSIONS.iter().map(|version| has_odd_tail(&chunked, version));
+    Ok(!odd.collect::<Result<Vec<_>>>()?.contains(&true))
+}
+
+/// Writes the images in the other forms that registries hold, each form beside the others.
+fn convert_all(sid: &Sid, new: &Path) -> Result<()> {
     thread::scope(|scope| {
-        let forms = [Compression::Chunked, Compression::Gzip, Compression::Zstd];
-        let running = forms.map(|form| scope.spawn(move || convert(form)));
+        let forms = [Compression::Gzip, Compression::Zstd];
+        let running = forms.map(|form| scope.spawn(move || convert(sid, new, form)));
         running.into_iter().try_for_each(|thread| thread.join().expect("a conversion panicked"))
     })
+}
+
+fn convert(sid: &Sid, new: &Path, form: Compression) -> Result<()> {
+    let to = new.join(format!("oci-{}", form.word()));
+    for version in VERSIONS {
+        let [from, to] =
+            [&new.join("oci-plain"), &to].map(|dir| format!("oci:{}:{version}", dir.display()));
+        sid.copy(&[new], &from, &to, form)?;
+    }
+    Ok(())
 }
