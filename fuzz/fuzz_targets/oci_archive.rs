@@ -19,7 +19,9 @@ fuzz_target!(|archive: &[u8]| {
         for (name, content) in &files {
             assert_eq!(entries.get(name), Some(content), "{name}");
         }
-        assert_eq!(files.len(), entries.len());
+        // Fewer where headers contradict themselves (a directory that has a size): then
+        // what is asked for is not found.
+        assert!(files.len() <= entries.len());
     }
     let Ok(layout) = bounded(limit, || OciLayout::open_archive(file, None)) else { return };
     let platform = Platform::new("linux", "amd64");
