@@ -8,7 +8,8 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use storage_core::{FileSource, FsResultExt, LayerPath, RangeSource};
-use tar_core::parse::{Limits, ParseEvent, Parser};
+use tar_core::parse::{Limits, ParseEvent, ParsedEntry, Parser};
+use tar_core::{EntryType, HEADER_SIZE};
 
 use super::LayoutError;
 use super::files::Files;
@@ -16,6 +17,8 @@ use super::slice::Slice;
 
 /// Bytes read at once while looking for headers.
 const WINDOW: usize = 64 * 1024;
+/// Where a header has the type of its entry, in bytes.
+const TYPE_FLAG: usize = 156;
 /// Files in an archive that are indexed: far more than images have blobs.
 const MOST_FILES: usize = 100_000;
 
@@ -68,6 +71,33 @@ fn refuse_compressed(file: &File) -> Result<(), LayoutError> {
     Err(LayoutError::Compressed(kind))
 }
 
+/// What follows a header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    File,
+    /// Something that no layout has, as long as its header says.
+    Other,
+    /// Nothing, whatever size the header claims: as Go's `archive/tar` and our reader of
+    /// layers see it, or else a file of one would be a header to the other.
+    NoContent,
+}
+
+fn kind(entry: &ParsedEntry<'_>, header: &[u8]) -> Kind {
+    // Archives older than type 5 have directories by their names.
+    let old_directory = header[TYPE_FLAG] == 0 && entry.path.ends_with(b"/");
+    match entry.entry_type {
+        EntryType::Regular | EntryType::Continuous if !old_directory => Kind::File,
+        EntryType::Regular
+        | EntryType::Link
+        | EntryType::Symlink
+        | EntryType::Char
+        | EntryType::Block
+        | EntryType::Directory
+        | EntryType::Fifo => Kind::NoContent,
+        _ => Kind::Other,
+    }
+}
+
 /// A walk from header to header.
 struct Walk<'f> {
     file: &'f File,
@@ -111,24 +141,27 @@ impl<'f> Walk<'f> {
                 }
                 ParseEvent::Entry { consumed, entry } => {
                     self.at += consumed as u64;
-                    let padded = entry.padded_size();
-                    Some((entry.path.to_vec(), entry.is_file(), entry.size, padded))
+                    let header = &window[consumed - HEADER_SIZE..consumed];
+                    match kind(&entry, header) {
+                        Kind::NoContent => None,
+                        kind => Some((kind, entry.path.to_vec(), entry.size)),
+                    }
                 }
             };
-            if let Some((path, is_file, size, padded)) = entry {
-                self.add(&path, is_file, size)?;
-                self.at = self.at.saturating_add(padded);
+            if let Some((kind, path, size)) = entry {
+                self.add(kind, &path, size)?;
+                self.at = self.at.saturating_add(size.next_multiple_of(HEADER_SIZE as u64));
             }
             window = self.window(WINDOW)?;
         }
     }
 
     /// As in any tar, the last of several entries of one name counts.
-    fn add(&mut self, path: &[u8], is_file: bool, size: u64) -> Result<(), LayoutError> {
+    fn add(&mut self, kind: Kind, path: &[u8], size: u64) -> Result<(), LayoutError> {
         let end = self.at.checked_add(size).filter(|end| *end <= self.size);
         let end = end.ok_or_else(|| self.broken("a file that is longer than the archive"))?;
         // Names outside of the layout are nothing that is asked for.
-        if let (true, Ok(path)) = (is_file, LayerPath::parse(path)) {
+        if let (Kind::File, Ok(path)) = (kind, LayerPath::parse(path)) {
             self.files.insert(path, self.at..end);
         }
         if self.files.len() > MOST_FILES {
@@ -215,6 +248,25 @@ mod tests {
             for missing in ["short", "link", "", "a", "../x"] {
                 assert!(archive.file(missing).is_err(), "{missing}");
             }
+        }
+    }
+
+    #[test]
+    fn what_has_no_content_is_followed_by_a_header_whatever_its_size_says() {
+        for (name, kind) in [
+            ("d", b'5'),
+            ("d/", 0),
+            ("l", b'1'),
+            ("s", b'2'),
+            ("c", b'3'),
+            ("b", b'4'),
+            ("f", b'6'),
+        ] {
+            let sized = tar(&[(name, kind, &[b'x'; 65])]);
+            let tar = [&sized[..512], &tar(&[("file", b'0', b"content")])].concat();
+            let archive = archive(&tar).unwrap();
+            assert_eq!(read(&archive, "file"), b"content", "after {name}");
+            assert_eq!(archive.files.len(), 1, "after {name}");
         }
     }
 
