@@ -96,7 +96,7 @@ pub fn unpack(
     let prover = Prover::start(dirs, diff_id)?;
     let (trees, map) = look_around(Wanted::of(&toc), &options.local);
     let plan = Plan::new(&toc, &map, options.reuse);
-    let applied = plan.pin(source, &trees, dirs, options.tree, &prover)?.apply(source)?;
+    let applied = plan.pin(source, &trees, dirs, options.tree, &prover)?.apply()?;
     Ok(prover.finish(applied)?)
 }
 

@@ -258,8 +258,9 @@ fn a_prover_that_is_dropped_stops_and_one_that_is_cheated_says_so() {
     let map = chunked::DedupMap::default();
     let (plan, trees) = (chunked::Plan::new(&toc, &map, Reuse::Never), chunked::LocalTrees::new());
     let options = ::tree::TreeOptions::new(common::privileges());
-    let pinned = plan.pin(&empty.source(), &trees, nothing.dirs(), options, &prover).unwrap();
-    let applied = pinned.apply(&empty.source()).unwrap();
+    let source = empty.source();
+    let pinned = plan.pin(&source, &trees, nothing.dirs(), options, &prover).unwrap();
+    let applied = pinned.apply().unwrap();
     let error = prover.finish(applied).unwrap_err();
     assert!(matches!(error, chunked::ProveError::NotMade(0)), "{error:?}");
     // And without a tar-split there is nothing to prove.

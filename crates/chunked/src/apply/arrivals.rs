@@ -9,20 +9,28 @@ use storage_core::{Piece, Pieces, RangeSource};
 
 use super::ApplyError;
 use super::contents::{Contents, is_streamed};
-use crate::Chunk;
 use crate::making::Making;
-use crate::plan::ranges::Part;
-use crate::plan::{Missing, Ranges};
+use crate::plan::Missing;
+use crate::plan::ranges::{Part, next_round};
 use crate::spill::Spill;
+use crate::{Choice, Chunk};
 
 /// Bytes that are taken from the line before their turn.
 const EARLY: usize = 4 << 20;
 
-/// Missing chunks that were asked for.
+/// Missing chunks that are asked for, in rounds.
 pub(crate) struct Arrivals<'d> {
+    blob: &'d dyn RangeSource,
     missing: Missing,
+    /// Of all rounds so far.
     ranges: Vec<Range<u64>>,
+    /// Why they are these.
+    choice: Choice,
+    /// How many of the missing parts they are for.
+    asked: usize,
+    /// What comes for the ranges of the last round, the first of which has this number.
     pieces: Pieces,
+    round: usize,
     early: Early,
     /// Offset of the next byte to arrive, for each range.
     arrives: Vec<u64>,
@@ -72,24 +80,55 @@ impl Early {
 }
 
 impl<'d> Arrivals<'d> {
-    /// Asks `blob` for `ranges`, which hold what is `missing`.
+    /// Asks `blob` for what is `missing`.
     pub(crate) fn ask(
-        blob: &dyn RangeSource,
+        blob: &'d dyn RangeSource,
         missing: Missing,
-        ranges: Ranges,
         scratch: BorrowedFd<'d>,
     ) -> Self {
-        let ranges = ranges.ranges;
-        Self {
+        let mut arrivals = Self {
+            blob,
             missing,
-            pieces: blob.fetch(ranges.clone()),
+            ranges: Vec::new(),
+            choice: Choice::Exact { ranges: 0, requests: 0 },
+            asked: 0,
+            pieces: Pieces::new(std::iter::empty()),
+            round: 0,
             early: Early::default(),
-            arrives: ranges.iter().map(|range| range.start).collect(),
-            ranges,
+            arrives: Vec::new(),
             lanes: BTreeMap::new(),
             contents: Contents::default(),
             scratch,
+        };
+        arrivals.ask_more();
+        arrivals
+    }
+
+    /// Asks the same blob for what else turned out to be missing.
+    pub(crate) fn ask_for(&self, missing: Missing) -> Self {
+        Self::ask(self.blob, missing, self.scratch)
+    }
+
+    /// Why these ranges were asked for and no others.
+    pub(crate) fn choice(&self) -> Choice {
+        self.choice
+    }
+
+    /// Asks for more when all has come that was asked for, by what is known of the line now;
+    /// tells whether there was more.
+    fn ask_more(&mut self) -> bool {
+        let parts = &self.missing.parts[self.asked..];
+        if parts.is_empty() {
+            return false;
         }
+        let round = next_round(self.blob, parts);
+        self.asked += round.parts;
+        self.choice = self.choice.and(round.ranges.choice);
+        self.round = self.ranges.len();
+        self.arrives.extend(round.ranges.ranges.iter().map(|range| range.start));
+        self.ranges.extend_from_slice(&round.ranges.ranges);
+        self.pieces = self.blob.fetch(round.ranges.ranges);
+        true
     }
 
     /// Takes what is here already of files up to number `file`; does not wait.
@@ -135,18 +174,27 @@ impl<'d> Arrivals<'d> {
     /// Takes what has come from the line, as far as there is room.
     fn collect(&mut self, making: &mut Making<'_, '_>) -> Result<(), ApplyError> {
         while self.early.bytes < EARLY && self.pieces.is_ready() {
-            let Some(piece) = self.receive(making)? else { break };
-            self.early.push(piece);
+            match self.pieces.next() {
+                Some(piece) => {
+                    let piece = self.count(piece?, making)?;
+                    self.early.push(piece);
+                }
+                None if self.ask_more() => {}
+                None => break,
+            }
         }
         Ok(())
     }
 
     /// Waits for the next piece, of whichever range.
     fn receive(&mut self, making: &mut Making<'_, '_>) -> Result<Option<Piece>, ApplyError> {
-        let Some(piece) = self.pieces.next().transpose()? else { return Ok(None) };
-        self.count(&piece)?;
-        making.report.fetched += piece.bytes.len() as u64;
-        Ok(Some(piece))
+        loop {
+            match self.pieces.next() {
+                Some(piece) => return Ok(Some(self.count(piece?, making)?)),
+                None if self.ask_more() => {}
+                None => return Ok(None),
+            }
+        }
     }
 
     fn arrived(&mut self, piece: Piece, making: &mut Making<'_, '_>) -> Result<(), ApplyError> {
@@ -154,9 +202,14 @@ impl<'d> Arrivals<'d> {
         self.wake(making)
     }
 
-    /// Checks that `piece` is the next one of its range.
-    fn count(&mut self, piece: &Piece) -> Result<(), ApplyError> {
+    /// Checks that `piece` is the next one of its range, which it gets the number of.
+    fn count(
+        &mut self,
+        mut piece: Piece,
+        making: &mut Making<'_, '_>,
+    ) -> Result<Piece, ApplyError> {
         let (length, actual) = (piece.bytes.len() as u64, piece.offset);
+        piece.range += self.round;
         let Some(range) = self.ranges.get(piece.range) else {
             return Err(ApplyError::Order { expected: 0, actual });
         };
@@ -165,7 +218,8 @@ impl<'d> Arrivals<'d> {
             return Err(ApplyError::Order { expected: *next, actual });
         }
         *next += length;
-        Ok(())
+        making.report.fetched += length;
+        Ok(piece)
     }
 
     fn take(&mut self, piece: Piece, making: &mut Making<'_, '_>) -> Result<(), ApplyError> {

@@ -7,11 +7,10 @@ mod decode;
 use std::io;
 use std::ops::Range;
 
-use storage_core::{FsError, LayerPath, RangeSource, SourceError, VerifyError};
+use storage_core::{FsError, LayerPath, SourceError, VerifyError};
 use tree::{TreeError, TreeReport};
 
 use crate::making::Making;
-use crate::plan::ranges::ranges_from;
 use crate::{Choice, LayerBytes, PinnedPlan};
 
 pub(crate) use arrivals::Arrivals;
@@ -88,18 +87,19 @@ impl PinnedPlan<'_, '_> {
     ///
     /// Every chunk is decoded and verified as it comes, and every file when it is
     /// whole; the prover hears of it then. What candidates turned out not to give is
-    /// fetched from `blob` as well.
+    /// fetched as well.
     ///
     /// # Errors
     ///
     /// If bytes are missing or wrong, or the tree can't be written.
-    pub fn apply(self, blob: &dyn RangeSource) -> Result<Applied, ApplyError> {
-        let Self { mut making, scratch, mut asked, late, links, mut choices } = self;
+    pub fn apply(self) -> Result<Applied, ApplyError> {
+        let Self { mut making, mut asked, late, links } = self;
         asked.take_all(&mut making)?;
+        let mut choices = vec![asked.choice()];
         if !late.parts.is_empty() {
-            let ranges = ranges_from(blob, &late.parts);
-            choices.push(ranges.choice);
-            Arrivals::ask(blob, late, ranges, scratch).take_all(&mut making)?;
+            let mut late = asked.ask_for(late);
+            late.take_all(&mut making)?;
+            choices.push(late.choice());
         }
         let Making { toc, mut tree, report, .. } = making;
         for link in links {

@@ -59,6 +59,11 @@ impl Wanted {
         row.is_some_and(|row| row.across && row.layer == layer)
     }
 
+    /// Whether a layer before the one of that number wants `digest`.
+    pub(crate) fn is_of_layer_before(&self, layer: u32, digest: &ChunkDigest) -> bool {
+        self.find(digest).is_some_and(|number| self.row(number).layer < layer)
+    }
+
     /// The number of `digest`, if it is wanted in more than one place.
     pub(crate) fn repeated(&self, digest: &ChunkDigest) -> Option<u32> {
         self.find(digest).filter(|&number| self.row(number).repeated)

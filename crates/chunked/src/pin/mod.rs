@@ -11,7 +11,6 @@ mod scratch;
 mod shared;
 mod whole_file;
 
-use std::os::fd::BorrowedFd;
 use std::thread::{self, ScopedJoinHandle};
 
 use storage_core::{Dirs, RangeSource};
@@ -21,8 +20,7 @@ use crate::apply::Arrivals;
 use crate::making::Making;
 use crate::outputs::Outputs;
 use crate::plan::Missing;
-use crate::plan::ranges::ranges_from;
-use crate::{ApplyError, Choice, LayerBytes, Plan, Prover, Sources, TocFile};
+use crate::{ApplyError, LayerBytes, Plan, Prover, Sources, TocFile};
 
 use beside::{Beside, together};
 use chunk::Chunks;
@@ -34,7 +32,6 @@ use whole_file::{Begun, WholeFiles};
 #[must_use = "a pinned plan still lacks what has to be fetched"]
 pub struct PinnedPlan<'t, 'd> {
     pub(crate) making: Making<'t, 'd>,
-    pub(crate) scratch: BorrowedFd<'d>,
     /// What was asked for before the walk began.
     pub(crate) asked: Arrivals<'d>,
     /// What candidates turned out not to give.
@@ -42,7 +39,6 @@ pub struct PinnedPlan<'t, 'd> {
     /// Numbers of the entries that are hard links: made last, since their
     /// targets may have to be fetched.
     pub(crate) links: Vec<usize>,
-    pub(crate) choices: Vec<Choice>,
 }
 
 impl<'t> Plan<'t> {
@@ -60,16 +56,13 @@ impl<'t> Plan<'t> {
     /// If the layer's own tree can't be written, or what comes from `blob` is wrong.
     pub fn pin<'d>(
         &self,
-        blob: &dyn RangeSource,
+        blob: &'d dyn RangeSource,
         sources: &dyn Sources,
         dirs: Dirs<'d>,
         options: TreeOptions,
         prover: &'t Prover,
     ) -> Result<PinnedPlan<'t, 'd>, ApplyError> {
-        let missing = self.missing();
-        let ranges = ranges_from(blob, &missing.parts);
-        let choices = vec![ranges.choice];
-        let asked = Arrivals::ask(blob, missing, ranges, dirs.scratch);
+        let asked = Arrivals::ask(blob, self.missing(), dirs.scratch);
         let report = LayerBytes { fetched: self.toc.received(), ..LayerBytes::default() };
         let tree = TreeWriter::new(dirs.dest, options);
         let making = Making { toc: self.toc, tree, outputs: Outputs::default(), prover, report };
@@ -97,7 +90,7 @@ impl<'t> Plan<'t> {
                 drop(helper);
                 None
             };
-            let mut pinned = walk.through(dirs.scratch, choices)?;
+            let mut pinned = walk.through()?;
             match thread.map(ScopedJoinHandle::join) {
                 Some(Ok(files)) => files.finish(&mut pinned.making),
                 Some(Err(panic)) => std::panic::resume_unwind(panic),
@@ -125,11 +118,7 @@ struct Walk<'p, 't, 'd> {
 
 impl<'t, 'd> Walk<'_, 't, 'd> {
     /// Makes all but hard links.
-    fn through(
-        mut self,
-        scratch: BorrowedFd<'d>,
-        choices: Vec<Choice>,
-    ) -> Result<PinnedPlan<'t, 'd>, ApplyError> {
+    fn through(mut self) -> Result<PinnedPlan<'t, 'd>, ApplyError> {
         let links = self.make_all()?;
         let Self { plan, files, chunks, mut making, asked, mut late, .. } = self;
         files.finish(&mut making);
@@ -137,7 +126,7 @@ impl<'t, 'd> Walk<'_, 't, 'd> {
         // What waited for other layers, or had a candidate that was wrong, came after its turn.
         late.sort_unstable();
         let late = Missing::of(plan.toc, plan.map.wanted(), late);
-        Ok(PinnedPlan { making, scratch, asked, late, links, choices })
+        Ok(PinnedPlan { making, asked, late, links })
     }
 
     /// Gives the numbers of the hard links.

@@ -5,14 +5,14 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 
-use storage_core::{Link, RangeSource};
+use storage_core::{ChunkDigest, Link, RangeSource};
 
 use super::Missing;
 use super::ranges::{Ranges, ranges_for, ranges_from};
 use crate::{Candidate, DedupMap, Toc, TocFile};
 
 /// Least uncompressed bytes for which a layer waits until another one is there, and of
-/// how many bytes that it lacks they have to be one: until then the proof waits, too.
+/// how many of its bytes they have to be one: until then the proof waits, too.
 const WORTH_WAITING: u64 = 256 << 10;
 const PER_WAITING: u64 = 32;
 
@@ -118,8 +118,11 @@ impl<'t> Plan<'t> {
     }
 
     /// The same where sources from number `sources.start` on are still being made, as
-    /// this layer is: other layers of one image. The layer takes from those before
-    /// number `sources.end`, and opening one of their files may wait until it is there.
+    /// this layer is: other layers of one image, in the order in which the map's [`Wanted`]
+    /// has them. The layer is the one that comes after number `sources.end`, and takes from
+    /// those before it; opening one of their files may wait until it is there.
+    ///
+    /// [`Wanted`]: crate::Wanted
     ///
     /// What waits for them comes last, and small files are copied from them: to share
     /// what is not on the disk yet would force it there. Where they promise little, it
@@ -240,26 +243,25 @@ impl<'t> Plan<'t> {
     }
 
     /// Whether layers that are being made promise enough.
+    ///
+    /// What others have, too, counts: if it did not, then to know of more places could mean to
+    /// fetch more.
     fn is_worth_waiting(&self) -> bool {
-        if self.in_flight.is_empty() {
-            return false;
-        }
-        let (mut promised, mut missing) = (0, 0);
+        let wanted = self.map.wanted();
+        let number = self.in_flight.end - self.in_flight.start;
+        let is_promised = |digest: ChunkDigest| wanted.is_of_layer_before(number, &digest);
+        let (mut promised, mut content) = (0, 0);
         for file in self.toc.files() {
-            if self.candidates(file).next().is_some() {
-                let waits = self.are_in_flight(self.candidates(file));
-                promised += if waits { file.size() } else { 0 };
+            content += file.size();
+            if is_promised(file.digest()) {
+                promised += file.size();
                 continue;
             }
-            for (i, chunk) in (0..).zip(file.chunks()).filter(|(_, chunk)| !chunk.hole) {
-                if self.chunk_waits(file, i) {
-                    promised += chunk.size;
-                } else if self.chunk_candidates(file, i).next().is_none() {
-                    missing += chunk.size;
-                }
-            }
+            let chunks = file.chunks().filter(|chunk| !chunk.hole);
+            let chunks = chunks.filter(|chunk| chunk.digest.is_some_and(is_promised));
+            promised += chunks.map(|chunk| chunk.size).sum::<u64>();
         }
-        promised >= WORTH_WAITING && promised >= missing / PER_WAITING
+        promised >= WORTH_WAITING && promised >= content / PER_WAITING
     }
 
     /// Local files that may be equal to `file`.
@@ -330,9 +332,17 @@ mod tests {
         Toc::read(json.as_bytes(), &Limits::default()).unwrap()
     }
 
-    /// Knows some files, and some chunks, each at some place.
-    fn map<'a>(toc: &Toc, known: impl IntoIterator<Item = &'a (usize, usize, u32)>) -> DedupMap {
+    /// The number of a source that is being made; those of others are lower.
+    const IN_FLIGHT: u32 = 30;
+
+    fn map(toc: &Toc, known: &[(usize, usize, u32)]) -> DedupMap {
         let mut map = DedupMap::new(Wanted::of(toc));
+        add_known(&mut map, toc, known);
+        map
+    }
+
+    /// Makes some files known, and some chunks, each at some place.
+    fn add_known(map: &mut DedupMap, toc: &Toc, known: &[(usize, usize, u32)]) {
         for &(index, chunk, source) in known {
             let file = toc.file(index % toc.len()).unwrap();
             let chunks: Vec<_> = file.chunks().collect();
@@ -344,18 +354,20 @@ mod tests {
             };
             map.add(digest, &Candidate { source, path: LayerPath::ROOT, offset, length });
         }
-        map
     }
 
-    fn fetched(toc: &Toc, map: &DedupMap) -> u64 {
-        let link = Link {
-            round_trip: Duration::from_millis(1),
-            bytes_per_second: 1e8,
-            parallel: 4,
-            ranges_per_request: 1,
-        };
-        let ranges = Plan::new(toc, map, Reuse::default()).ranges(&link).ranges;
-        ranges.iter().map(|range| range.end - range.start).sum()
+    fn fetched(plan: &Plan<'_>, link: &Link) -> u64 {
+        plan.ranges(link).ranges.iter().map(|range| range.end - range.start).sum()
+    }
+
+    prop_compose! {
+        fn links()(
+            micros in 0..200_000_u64, bytes_per_second in 1e4..1e9,
+            parallel in 1..16_usize, ranges_per_request in prop_oneof![Just(1), 0..100_usize],
+        ) -> Link {
+            let round_trip = Duration::from_micros(micros);
+            Link { round_trip, bytes_per_second, parallel, ranges_per_request }
+        }
     }
 
     prop_compose! {
@@ -378,7 +390,7 @@ mod tests {
         #[test]
         fn the_order_in_which_the_map_was_filled_does_not_matter(
             (known, shuffled) in known().prop_flat_map(|known| (Just(known.clone()), Just(known).prop_shuffle())),
-            layout in layout(),
+            layout in layout(), link in links(),
         ) {
             let toc = toc(&layout);
             let (a, b) = (map(&toc, &known), map(&toc, &shuffled));
@@ -392,18 +404,16 @@ mod tests {
                     prop_assert_eq!(a, b, "chunk {} of {}", chunk.file_offset, file.path());
                 }
             }
-            let plan = |map| Plan::new(&toc, map, Reuse::default()).summary();
-            prop_assert_eq!(plan(&a), plan(&b));
-            prop_assert_eq!(fetched(&toc, &a), fetched(&toc, &b));
+            let [a, b] = [&a, &b].map(|map| Plan::new(&toc, map, Reuse::default()));
+            prop_assert_eq!(a.summary(), b.summary());
+            prop_assert_eq!(fetched(&a, &link), fetched(&b, &link));
         }
 
         #[test]
         fn a_plan_tiles_every_file_and_ranges_cover_what_is_missing(
-            layout in layout(), known in known(), rate in 1e4..1e9,
+            layout in layout(), known in known(), link in links(),
         ) {
-            let (toc, link) = (toc(&layout), Link {
-                round_trip: Duration::from_millis(1), bytes_per_second: rate, parallel: 4, ranges_per_request: 1,
-            });
+            let toc = toc(&layout);
             let map = map(&toc, &known);
             let plan = Plan::new(&toc, &map, Reuse::default());
             let (ranges, sum) = (plan.ranges(&link).ranges, plan.summary());
@@ -433,31 +443,51 @@ mod tests {
 
         #[test]
         fn adding_to_the_map_never_makes_the_download_larger(
-            layout in layout(), known in known(), fewer in 0..80_usize,
+            layout in layout(), below in 0..25_usize, known in known(),
+            fewer in 0..80_usize, link in links(),
         ) {
-            let toc = toc(&layout);
-            let (all, fewer) = (map(&toc, &known), map(&toc, known.iter().take(fewer)));
-            prop_assert!(fetched(&toc, &all) <= fetched(&toc, &fewer));
-            let exact = |map| Plan::new(&toc, map, Reuse::default()).summary().compressed;
-            prop_assert!(exact(&all) <= exact(&fewer));
+            let (toc, below) = (toc(&layout), toc(&layout[..below.min(layout.len())]));
+            let known = [&known[..], &known[..fewer.min(known.len())]];
+            let [all, fewer] = known.map(|known| {
+                let mut map = DedupMap::new(Wanted::from_iter([&below, &toc]));
+                add_known(&mut map, &toc, known);
+                map.expect(&below, 0, IN_FLIGHT);
+                map
+            });
+            let [all, fewer] = [&all, &fewer].map(|map| Plan::new(&toc, map, Reuse::default()));
+            let [all, fewer] = [all, fewer].map(|plan| [
+                plan.clone().with_in_flight(IN_FLIGHT..IN_FLIGHT),
+                plan.with_in_flight(IN_FLIGHT..IN_FLIGHT + 1),
+            ]);
+            for (all, fewer) in all.iter().zip(&fewer) {
+                prop_assert!(fetched(all, &link) <= fetched(fewer, &link));
+                prop_assert!(all.summary().compressed <= fewer.summary().compressed);
+            }
         }
     }
 
     #[test]
-    fn a_layer_waits_for_others_only_where_they_alone_have_much_of_what_it_lacks() {
-        let waits = |lacking: u64, known: &[(usize, usize, u32)]| {
-            let toc = toc(&[(0, vec![WORTH_WAITING]), (0, vec![lacking])]);
-            let map = map(&toc, known);
-            let plan = Plan::new(&toc, &map, Reuse::default()).with_in_flight(3..4);
+    fn a_layer_waits_for_others_only_where_they_have_much_that_is_nowhere_else() {
+        let waits = |lacking: u64, below: &[Vec<u64>], known: &[(usize, usize, u32)]| {
+            let layer = |files: &[Vec<u64>]| {
+                toc(&files.iter().map(|file| (0, file.clone())).collect::<Vec<_>>())
+            };
+            let (below, toc) = (layer(below), layer(&[vec![WORTH_WAITING], vec![lacking]]));
+            let mut map = DedupMap::new(Wanted::from_iter([&below, &toc]));
+            add_known(&mut map, &toc, known);
+            map.expect(&below, 0, IN_FLIGHT);
+            let plan = Plan::new(&toc, &map, Reuse::default());
+            let plan = plan.with_in_flight(IN_FLIGHT..IN_FLIGHT + 1);
             let file = toc.file(0).unwrap();
             (plan.waits(file), plan.missing().parts.len())
         };
-        let in_flight = (0, 9, 3);
-        assert_eq!(waits(WORTH_WAITING, &[in_flight]), (true, 1));
-        assert_eq!(waits(WORTH_WAITING, &[in_flight, (0, 9, 1)]), (false, 1));
-        assert_eq!(waits(WORTH_WAITING * (PER_WAITING + 1), &[in_flight]), (false, 2));
+        let (most, in_flight) = (WORTH_WAITING * PER_WAITING, &[vec![WORTH_WAITING]]);
+        assert_eq!(waits(WORTH_WAITING, in_flight, &[]), (true, 1));
+        assert_eq!(waits(WORTH_WAITING, in_flight, &[(0, 9, 1)]), (false, 1));
+        assert_eq!(waits(most, in_flight, &[]), (false, 2));
+        assert_eq!(waits(WORTH_WAITING, &[vec![WORTH_WAITING - 1]], &[]), (false, 2));
         // Who is not below this layer has nothing for it.
-        assert_eq!(waits(WORTH_WAITING, &[(0, 9, 4)]), (false, 2));
+        assert_eq!(waits(WORTH_WAITING, &[], &[(0, 9, IN_FLIGHT + 1)]), (false, 2));
     }
 
     #[test]

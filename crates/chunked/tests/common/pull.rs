@@ -49,7 +49,7 @@ pub(crate) fn pull_through(
     let plan = Plan::new(&toc, &map, reuse);
     let pinned = plan.pin(&source, &sources, stage.dirs(), options, &prover).unwrap();
     stage.check_scratch();
-    let applied = pinned.apply(&source).unwrap();
+    let applied = pinned.apply().unwrap();
     stage.check_scratch();
     prover.finish(applied).unwrap()
 }

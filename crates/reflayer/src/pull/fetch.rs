@@ -187,7 +187,7 @@ impl Store {
         let plan = candidates.plan(&scanned.toc, number, reuse);
         tracing::debug!(layer = %wanted.blob.digest, plan = ?plan.summary(), "planned");
         let options = TreeOptions::new(self.privileges);
-        let applied = plan.pin(blob, sources, dirs, options, &proof)?.apply(blob)?;
+        let applied = plan.pin(blob, sources, dirs, options, &proof)?.apply()?;
         landing.here(dirs.dest);
         let proved = proof.finish(applied)?;
         let counts = ByteCounts { fetched: blob.usage().bytes, ..proved.report.into() };

@@ -12,29 +12,37 @@
 //!   stretch of the blob consists of gaps by less than one part in 24.
 //!
 //! The last rule costs time and saves bytes: on a real update, gaps of 16 KiB
-//! made the download 60 % larger. It yields where it would make the pull slower
-//! than one stream over everything. Where a request asks for 64 ranges, a range costs
-//! so little that hardly any gap is worth fetching.
+//! made the download 60 % larger. It yields where it could make the pull slower
+//! than a stream: in each [`WINDOW`] of the blob that pieces of what is missing may
+//! take longer to fetch than the whole window. Where a request asks for 64 ranges, a range
+//! costs so little that hardly any gap is worth fetching.
 //!
 //! No link counts as faster than [`FASTEST`]. Beyond it bytes cost more than their
 //! time (others share the line, and somebody pays for it), and what a few requests
 //! measured is too coarse: on a busy machine a registry next door once looked so
 //! far and so fast that 172 MB were streamed for the sake of 17.
 //!
-//! Under each rule, needing less never means fetching more: what is bridged for
-//! a part of the chunks is bridged for all of them, too.
+//! Needing less never means fetching more: what is bridged for a part of the chunks is
+//! bridged for all of them, too. That is why windows stand where they stand, whatever is
+//! missing, and why one is judged by the costliest choice among the chunks that are missing
+//! in it, and not by their number of ranges, which may fall when a chunk is added.
 //!
 //! Where several ranges come side by side, long ones are cut, so that what comes at one
 //! time belongs together: files are then whole about in the order of the tar, and can be
 //! proved from memory, beside the fetch. Of two halves of a layer, side by side, the
 //! second one would have to wait on the disk until all of the first is there.
 
+mod round;
+
+use std::collections::HashSet;
 use std::fmt;
 use std::ops::Range;
 
 use storage_core::{Link, RangeSource};
 
 use crate::{Chunk, TocFile};
+
+pub(crate) use round::next_round;
 
 /// About what a request for one range takes in headers, both ways.
 const REQUEST_HEADERS: u64 = 512;
@@ -52,6 +60,10 @@ const PER_WASTED: i128 = 24;
 
 /// Longest range, in bytes, where several come side by side; single chunks may be longer.
 const LONGEST: u64 = 2 << 20;
+
+/// Bytes of the blob that are judged together, from multiples of this on: far more than a
+/// gap that pays, far less than a blob, which may be dense in one place only.
+const WINDOW: u64 = 8 << 20;
 
 /// Requests that are worth another one, if it may make them fewer.
 const MANY: usize = 8;
@@ -107,13 +119,54 @@ pub enum Choice {
         /// Bytes of the gaps that are fetched along.
         gaps: u64,
     },
-    /// One range over everything that is missing, because pieces would be slower.
+    /// One range over everything that is missing, because pieces would cost more.
     Stream {
         /// How many ranges it replaces.
         instead_of: usize,
         /// Bytes of the gaps between those.
         gaps: u64,
     },
+}
+
+impl Choice {
+    /// This, and then another one, of the same blob.
+    pub(crate) fn and(self, next: Self) -> Self {
+        match (self, next) {
+            (Self::Exact { ranges: 0, .. }, other) | (other, Self::Exact { ranges: 0, .. }) => {
+                other
+            }
+            (
+                Self::Exact { ranges, requests },
+                Self::Exact { ranges: more, requests: more_requests },
+            ) => Self::Exact { ranges: ranges + more, requests: requests + more_requests },
+            (
+                Self::Stream { instead_of, gaps },
+                Self::Stream { instead_of: more, gaps: more_gaps },
+            ) => Self::Stream { instead_of: instead_of + more, gaps: gaps + more_gaps },
+            (a, b) => {
+                let ([ranges, requests], [more, more_requests]) = (a.asked(), b.asked());
+                let (ranges, requests) = (ranges + more, requests + more_requests);
+                Self::Bridged { ranges, requests, gaps: a.gaps() + b.gaps() }
+            }
+        }
+    }
+
+    /// How many ranges, and requests for them.
+    fn asked(&self) -> [usize; 2] {
+        match *self {
+            Self::Exact { ranges, requests } | Self::Bridged { ranges, requests, .. } => {
+                [ranges, requests]
+            }
+            Self::Stream { .. } => [1, 1],
+        }
+    }
+
+    fn gaps(&self) -> u64 {
+        match *self {
+            Self::Exact { .. } => 0,
+            Self::Bridged { gaps, .. } | Self::Stream { gaps, .. } => gaps,
+        }
+    }
 }
 
 impl fmt::Display for Choice {
@@ -143,7 +196,7 @@ impl fmt::Display for Choice {
 pub(crate) fn ranges_for(parts: &[Part], link: &Link) -> Ranges {
     let cost = Cost::of(link);
     let exact = cost.merge(parts, Bridge::None);
-    let uncut = cheapest(parts, &cost);
+    let uncut = cost.merge(parts, Bridge::ThatPay);
     let (count, gaps) = (uncut.len(), length(&uncut) - length(&exact));
     let ranges = if link.parallel > 1 && count > 1 { cut(&uncut, parts) } else { uncut };
     let requests = requests(count, link) + ranges.len() - count;
@@ -177,25 +230,23 @@ fn cut(ranges: &[Range<u64>], parts: &[Part]) -> Vec<Range<u64>> {
 }
 
 /// Ranges of `blob` that cover all parts, which are ascending.
-///
-/// Where they are many, it is found out first what the blob's host can do.
 pub(crate) fn ranges_from(blob: &dyn RangeSource, parts: &[Part]) -> Ranges {
+    ranges_for(parts, &link_to(blob, parts))
+}
+
+/// The way to `blob`. Where many ranges are wanted of it, it is found out first what its host
+/// can do.
+fn link_to(blob: &dyn RangeSource, parts: &[Part]) -> Link {
     let link = blob.link();
-    let ranges = ranges_for(parts, &link);
-    match ranges.choice {
-        Choice::Exact { ranges: n, .. } if requests(n, &link) < MANY => ranges,
-        _ => ranges_for(parts, &blob.link_for_many()),
+    match ranges_for(parts, &link).choice {
+        Choice::Exact { ranges, .. } if requests(ranges, &link) < MANY => link,
+        _ => blob.link_for_many(),
     }
 }
 
-fn cheapest(parts: &[Part], cost: &Cost) -> Vec<Range<u64>> {
-    let frugal = cost.merge(parts, Bridge::Few);
-    let (Some(first), Some(last)) = (parts.first(), parts.last()) else { return frugal };
-    let stream = first.start..last.end;
-    if cost.seconds(&frugal) <= cost.seconds(std::slice::from_ref(&stream)) {
-        return frugal;
-    }
-    cost.merge(parts, Bridge::All)
+/// The number of the window that has a byte of the blob.
+fn window(at: u64) -> u64 {
+    at / WINDOW
 }
 
 fn length(ranges: &[Range<u64>]) -> u64 {
@@ -218,9 +269,8 @@ struct Cost {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Bridge {
     None,
-    /// Where they are few.
-    Few,
-    All,
+    /// Where they are few, and where there are so many that a stream is quicker.
+    ThatPay,
 }
 
 impl Cost {
@@ -241,9 +291,37 @@ impl Cost {
         Self { free, gap: (per_range / per_byte) as u64, per_range, per_byte }
     }
 
+    /// Numbers of the windows that pieces may take longer to fetch than all of it.
+    fn crowded(&self, parts: &[Part]) -> HashSet<u64> {
+        let whole = self.bytes(WINDOW);
+        let windows = parts.chunk_by(|a, b| window(a.start) == window(b.start));
+        let crowded = windows.filter(|parts| self.costliest(parts) > whole);
+        crowded.map(|parts| window(parts[0].start)).collect()
+    }
+
+    /// Seconds for those of the parts that cost most, were only they to be fetched.
+    fn costliest(&self, parts: &[Part]) -> f64 {
+        // With the part that came last, and without.
+        let (mut with, mut without, mut end) = (0.0, 0.0, None);
+        for part in parts {
+            let continued = end.is_some_and(|end| part.start - end <= self.free);
+            let go_on = with + if continued { 0.0 } else { self.per_range };
+            let begin = without + self.per_range;
+            let bytes = self.bytes(part.end - part.start);
+            (with, without) = (f64::max(go_on, begin) + bytes, f64::max(with, without));
+            end = Some(part.end);
+        }
+        f64::max(with, without)
+    }
+
     #[expect(clippy::cast_precision_loss, reason = "an estimate")]
     fn seconds(&self, ranges: &[Range<u64>]) -> f64 {
-        ranges.len() as f64 * self.per_range + length(ranges) as f64 * self.per_byte
+        ranges.len() as f64 * self.per_range + self.bytes(length(ranges))
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+    fn bytes(&self, count: u64) -> f64 {
+        count as f64 * self.per_byte
     }
 
     /// Merges parts over gaps that are free, and over some of those that pay.
@@ -255,26 +333,26 @@ impl Cost {
                 _ => runs.push(part.start..part.end),
             }
         }
+        let crowded = if which == Bridge::ThatPay { self.crowded(parts) } else { HashSet::new() };
         let mut merged = Vec::new();
         for stretch in runs.chunk_by(|a, b| b.start - a.end <= self.gap) {
             match which {
                 Bridge::None => merged.extend_from_slice(stretch),
-                Bridge::Few => bridge(stretch, &mut merged),
-                Bridge::All => merged.push(stretch[0].start..stretch[stretch.len() - 1].end),
+                Bridge::ThatPay => bridge(stretch, &crowded, &mut merged),
             }
         }
         merged
     }
 }
 
-/// Bridges each gap that lies in some interval, from the start of a run to the
+/// Bridges each gap that lies in crowded windows only, or in some interval, from the start of a run to the
 /// end of another, of which at most one byte in [`PER_WASTED`] + 1 is gap.
 ///
 /// With `waste` and `kept` summed from the left, the interval from run i to run j
 /// is such a one if `24·waste(j) - kept(j, inclusive) <= 24·waste(i) - kept(i)`.
 /// So the gap before run k is bridged if the least left side from k on is at most
 /// the greatest right side before k.
-fn bridge(runs: &[Range<u64>], merged: &mut Vec<Range<u64>>) {
+fn bridge(runs: &[Range<u64>], crowded: &HashSet<u64>, merged: &mut Vec<Range<u64>>) {
     let (mut balance, mut starts, mut ends) = (0, Vec::new(), Vec::new());
     for (i, run) in runs.iter().enumerate() {
         if i > 0 {
@@ -290,11 +368,21 @@ fn bridge(runs: &[Range<u64>], merged: &mut Vec<Range<u64>>) {
     let mut greatest_start = i128::MIN;
     for (i, run) in runs.iter().enumerate() {
         match merged.last_mut() {
-            Some(last) if i > 0 && ends[i] <= greatest_start => last.end = run.end,
+            Some(last)
+                if i > 0
+                    && (ends[i] <= greatest_start || is_inside(crowded, last.end..run.start)) =>
+            {
+                last.end = run.end;
+            }
             _ => merged.push(run.clone()),
         }
         greatest_start = greatest_start.max(starts[i]);
     }
+}
+
+/// Whether a gap, which is never empty, touches no other windows.
+fn is_inside(windows: &HashSet<u64>, gap: Range<u64>) -> bool {
+    (window(gap.start)..=window(gap.end - 1)).all(|window| windows.contains(&window))
 }
 
 #[cfg(test)]

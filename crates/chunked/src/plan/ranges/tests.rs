@@ -1,3 +1,5 @@
+#![expect(clippy::cast_precision_loss, reason = "estimates")]
+
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -31,7 +33,7 @@ fn uncut(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
 
 /// A cost with this longest gap, where `free` bytes are no longer than headers.
 fn cost(free: u64, gap: u64) -> Cost {
-    Cost { free, gap, per_range: 0.0, per_byte: 0.0 }
+    Cost { free, gap, per_range: gap as f64, per_byte: 1.0 }
 }
 
 prop_compose! {
@@ -57,7 +59,7 @@ fn free() -> impl Strategy<Value = u64> {
 }
 
 fn bridge_kinds() -> impl Strategy<Value = Bridge> {
-    prop_oneof![Just(Bridge::None), Just(Bridge::Few), Just(Bridge::All)]
+    prop_oneof![Just(Bridge::None), Just(Bridge::ThatPay)]
 }
 
 proptest! {
@@ -134,9 +136,10 @@ proptest! {
     fn frugal_waste_is_bounded(
         layout in layout(), gap in 0..300_000_u64, free in free(),
     ) {
-        let (parts, cost) = (parts(&layout), cost(free, gap));
+        // Where no window is crowded.
+        let (parts, cost) = (parts(&layout), Cost { per_range: 0.0, per_byte: 0.0, ..cost(free, gap) });
         let exact = length(&cost.merge(&parts, Bridge::None));
-        let waste = length(&cost.merge(&parts, Bridge::Few)) - exact;
+        let waste = length(&cost.merge(&parts, Bridge::ThatPay)) - exact;
         prop_assert!(u128::from(waste) * 12 <= u128::from(exact));
     }
 
@@ -145,13 +148,35 @@ proptest! {
         let parts = parts(&layout);
         prop_assume!(!parts.is_empty());
         let cost = Cost::of(&link);
-        let all = parts[0].start..parts[parts.len() - 1].end;
+        let windows = window(parts[0].start)..=window(parts[parts.len() - 1].end - 1);
+        let all = windows.start() * WINDOW..(windows.end() + 1) * WINDOW;
         let ranges = uncut(&ranges_for(&parts, &link).ranges);
         // Gaps that are always bridged may cost more than the request.
-        let free = 512.0 * f64::from(u32::try_from(parts.len()).unwrap()) * cost.per_byte;
+        let free = cost.bytes(512 * parts.len() as u64);
         let free = if link.ranges_per_request > 1 { 0.0 } else { free };
         let stream = cost.seconds(std::slice::from_ref(&all)) * 1.001;
         prop_assert!(cost.seconds(&ranges) <= stream + free);
+    }
+
+    #[test]
+    fn the_costliest_choice_is_found(layout in layout(), gap in 0..300_000_u64, free in free()) {
+        let (cost, parts) = (cost(free, gap), parts(&layout));
+        let parts = &parts[..parts.len().min(10)];
+        let of = |choice: u32| {
+            let chosen = parts.iter().zip(0..).filter(|(_, bit)| choice >> bit & 1 == 1);
+            let chosen: Vec<Part> = chosen.map(|(part, _)| *part).collect();
+            let groups = chosen.chunk_by(|a, b| b.start - a.end <= free).count() as f64;
+            let bytes = chosen.iter().map(|part| part.end - part.start).sum();
+            groups * cost.per_range + cost.bytes(bytes)
+        };
+        let most = (0..1 << parts.len()).map(of).fold(0.0, f64::max);
+        // Between two chunks that are apart, one that is left out may be so short that they
+        // are not, and count as if they were.
+        let found = cost.costliest(parts);
+        prop_assert!(most <= found * 1.000_001, "{most} {found}");
+        if free < layout.iter().map(|of| of.1).min().unwrap_or(0) {
+            prop_assert!(found <= most * 1.000_001, "{most} {found}");
+        }
     }
 
     #[test]
@@ -161,7 +186,7 @@ proptest! {
         let parts = parts(&layout);
         let with = |ranges_per_request| {
             let cost = Cost::of(&Link { ranges_per_request, ..link });
-            [Bridge::None, Bridge::Few, Bridge::All].map(|which| length(&cost.merge(&parts, which)))
+            [Bridge::None, Bridge::ThatPay].map(|which| length(&cost.merge(&parts, which)))
         };
         for (fewer, more) in with(more).into_iter().zip(with(more + 7)) {
             prop_assert!(more <= fewer);
@@ -196,7 +221,7 @@ proptest! {
     fn bridging_equals_trying_every_interval(layout in layout()) {
         let runs = cost(512, 0).merge(&parts(&layout), Bridge::None);
         let mut merged = Vec::new();
-        bridge(&runs, &mut merged);
+        bridge(&runs, &HashSet::new(), &mut merged);
         let mut bridged = vec![false; runs.len()];
         for i in 0..runs.len() {
             for j in i..runs.len() {
@@ -252,4 +277,17 @@ fn where_one_request_asks_for_many_ranges_they_are_exact() {
 fn nothing_missing_needs_no_range() {
     let Ranges { ranges, choice } = ranges_for(&[], &link(10, 1e6, 4));
     assert_eq!((&ranges[..], &*choice.to_string()), (&[][..], "nothing to fetch"));
+}
+
+#[test]
+fn choices_one_after_the_other_add_up() {
+    let nothing = Choice::Exact { ranges: 0, requests: 0 };
+    let exact = Choice::Exact { ranges: 3, requests: 2 };
+    let stream = Choice::Stream { instead_of: 9, gaps: 70 };
+    assert_eq!([nothing.and(stream), stream.and(nothing)], [stream; 2]);
+    assert_eq!(exact.and(exact), Choice::Exact { ranges: 6, requests: 4 });
+    assert_eq!(stream.and(stream), Choice::Stream { instead_of: 18, gaps: 140 });
+    let mixed = exact.and(stream);
+    assert_eq!(mixed, Choice::Bridged { ranges: 4, requests: 3, gaps: 70 });
+    assert_eq!(mixed.and(mixed), Choice::Bridged { ranges: 8, requests: 6, gaps: 140 });
 }
