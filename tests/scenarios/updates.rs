@@ -52,12 +52,15 @@ fn update(which: Which, kind: &Filesystem) -> Result<()> {
     eprintln!("{} {} cold: fetched {fetched} of {}", kind.name, which.word(), cold.fetched());
     let before = bench.disk()?;
     let exact = at_hand.add(&pair.layout(), &new)?;
+    let planned = Report(bench.store.json(&["plan", &bench.reference("v2")])?);
     let (report, fetched) = bench.pull("v2", &new)?;
     let after = bench.disk()?;
+    bench.as_planned(&planned, &report)?;
     bench.tell(&exact, &report, fetched);
     bench.podman()?;
     pair.expect_in(&bench.store, &new)?;
-    let disk = bench.added(&report, &exact, before, after, &old, &new);
+    let planned = planned.bytes("disk")?;
+    let disk = bench.added((&report, planned), &exact, before, after, &old, &new);
     let limit = exact.fetched() * PERCENT / 100;
     ensure!(
         fetched <= limit,
@@ -133,6 +136,22 @@ impl<'a> Bench<'a> {
         eprintln!("{} {}: {}", self.filesystem.name, self.which.word(), report.figures());
     }
 
+    /// That the pull took from where it was planned to take.
+    fn as_planned(&self, planned: &Report, report: &Report) -> Result<()> {
+        for key in ["reused_files", "reused_chunks", "holes"] {
+            ensure!(planned.bytes(key)? == report.bytes(key)?, "planned {key}: {}", planned.0);
+        }
+        let (shared, expected) = (report.bytes("shared")?, planned.bytes("shared")?);
+        // Holes of files that are cloned are shared with nobody.
+        let holes = expected / 50;
+        let none = self.filesystem.name == "btrfs" && matches!(self.which, Which::Tiny);
+        ensure!(
+            shared <= expected && (none || expected - shared <= holes),
+            "{shared} bytes are shared, {expected} were planned"
+        );
+        Ok(())
+    }
+
     /// What podman fetches for the same, where that is wanted.
     fn podman(&self) -> Result<()> {
         let wanted = world::full() || world::setting("REFLAYER_PODMAN", 0) > 0;
@@ -165,7 +184,7 @@ impl<'a> Bench<'a> {
     /// What the update added to the disk: told for all, judged where sharing is possible.
     fn added(
         &self,
-        report: &Report,
+        (report, planned): (&Report, u64),
         exact: &Exact,
         before: Taken,
         after: Taken,
@@ -193,6 +212,9 @@ impl<'a> Bench<'a> {
             exact.missing_plain,
             exact.files
         );
+        eprintln!("{} {}: planned {planned} of its own", self.filesystem.name, self.which.word());
+        // Blocks of zeros take no room, wherever they come from.
+        ensure!(own <= planned + FIXED, "{planned} bytes of the disk were planned, {own} taken");
         eprintln!(
             "{} {}: of its own {:.3} of what was missing; of other chunks {} bytes lie apart, {} \
              alike, in {} runs",

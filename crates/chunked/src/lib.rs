@@ -132,7 +132,7 @@ pub use footer::FooterError;
 pub use frames::{Frame, FrameKind, frames};
 pub use limits::Limits;
 pub use pin::PinnedPlan;
-pub use plan::{Choice, FromSource, Plan, PlanSummary, Ranges, Reuse, Sources, Tally};
+pub use plan::{Choice, DiskUse, FromSource, Plan, PlanSummary, Ranges, Reuse, Sources, Tally};
 pub use prove::{ProveError, Proved, Prover};
 pub use report::LayerBytes;
 pub use toc::{

@@ -105,7 +105,8 @@ pub(crate) fn plan(plan: &ImagePlan) {
     }
     let sum = &plan.bytes;
     println!(
-        "{} would be {}: fetch {} of {} ({} of TOC and tar-split), reuse {}, holes {}, write {}",
+        "{} would be {}: fetch {} of {} ({} of TOC and tar-split), reuse {}, holes {}, write {}; \
+         on the disk {} new and {} shared",
         short(plan.digest.digest().hex().as_str()),
         plan.name,
         bytes(sum.to_fetch),
@@ -114,6 +115,8 @@ pub(crate) fn plan(plan: &ImagePlan) {
         bytes(sum.reused_files + sum.reused_chunks),
         bytes(sum.holes),
         bytes(sum.missing),
+        bytes(sum.disk),
+        bytes(sum.shared),
     );
 }
 

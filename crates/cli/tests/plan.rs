@@ -51,6 +51,12 @@ fn a_pull_does_what_was_planned_and_a_plan_does_nothing() {
             assert_eq!(planned[key], done[key], "{tag} {key}");
         }
         assert_eq!(planned["missing"], done["written"], "{tag}");
+        assert_eq!(planned["shared"], done["shared"], "{tag}");
+        let count = |key: &str| planned[key].as_u64().unwrap();
+        let apart = count("missing") + count("reused_files") + count("reused_chunks");
+        let rounding = 21 * 4096;
+        assert!(count("disk") + count("shared") >= apart, "{planned}");
+        assert!(count("disk") + count("shared") <= apart + rounding, "{planned}");
         let layer = &plan["layers"][0];
         assert_eq!(layer["path"], "partial");
         if tag == "v2" {

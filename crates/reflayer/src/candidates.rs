@@ -10,7 +10,7 @@ use chunked::{
     Candidate, DedupMap, Index, IndexError, Plan, Reuse, Sources, Toc, TocError, Wanted, aside,
 };
 use overlay_driver::{DeadSlot, FilledLayer, SealedLayer};
-use rustix::fs::{AtFlags, Mode, OFlags, openat, statat};
+use rustix::fs::{AtFlags, Mode, OFlags, fstat, openat, statat};
 use rustix::io::Errno;
 use storage_core::{FsError, LayerId, LayerPath, RecordError};
 
@@ -98,6 +98,17 @@ impl Candidates<'_> {
     /// The layer of that number among those to be made by their TOCs.
     pub(crate) fn flight(&self, number: usize) -> &Flight {
         &self.flights[number]
+    }
+
+    /// Whether the files of a source are on this device, as those of layers in the making are.
+    pub(crate) fn is_on(&self, device: u64, source: u32, store: &Store) -> bool {
+        let tree = match self.place(source) {
+            Some(Place::Store(layer)) => store.open_source_tree(layer),
+            Some(Place::Staged(staged)) => staged.layer.tree(),
+            Some(Place::Flight(_)) => return true,
+            None => return false,
+        };
+        tree.is_ok_and(|tree| fstat(tree).is_ok_and(|found| found.st_dev == device))
     }
 
     fn place(&self, source: u32) -> Option<Place<'_>> {

@@ -80,6 +80,7 @@ impl World {
         for layers_at_once in [1, 2, 8] {
             let (plan, report) = self.bring(layers_at_once);
             assert_eq!(plan.bytes.to_fetch, report.bytes.fetched);
+            assert_eq!(plan.bytes.shared, report.bytes.shared);
             let planned = (plan.bytes.missing, plan.bytes.reused_chunks, plan.bytes.reused_files);
             let bytes = report.bytes;
             let done = (bytes.written, bytes.reused_chunks, bytes.reused_files);

@@ -5,7 +5,7 @@ use std::io;
 use std::ops::Range;
 use std::os::fd::AsFd;
 
-use rustix::fs::ioctl_ficlone;
+use rustix::fs::{Mode, OFlags, ioctl_ficlone, openat};
 use rustix::io::{Errno, retry_on_intr};
 
 use crate::copy::copy;
@@ -66,6 +66,22 @@ impl From<Errno> for ReflinkError {
 /// [`ReflinkError::Failed`] for everything else.
 pub fn reflink(src: impl AsFd, dst: impl AsFd) -> Result<(), ReflinkError> {
     Ok(retry_on_intr(|| ioctl_ficlone(dst.as_fd(), src.as_fd()))?)
+}
+
+/// Whether the filesystem of a directory shares extents between its files: it is tried with
+/// two that are empty and have no name.
+///
+/// # Errors
+///
+/// If files without a name can't be made there, or the filesystem fails.
+pub fn shares_extents(dir: impl AsFd) -> io::Result<bool> {
+    let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
+    let file = || openat(dir.as_fd(), ".", flags, Mode::RUSR | Mode::WUSR);
+    match reflink(file()?, file()?) {
+        Ok(()) => Ok(true),
+        Err(ReflinkError::Refused(_)) => Ok(false),
+        Err(ReflinkError::Failed(error)) => Err(error),
+    }
 }
 
 /// Makes a range of `src` the content of `dst` from `dst_offset` on, without copying.

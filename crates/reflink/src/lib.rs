@@ -31,7 +31,7 @@ mod refusal;
 mod shared;
 mod sys;
 
-pub use clone::{Outcome, ReflinkError, reflink, reflink_or_copy, reflink_range};
+pub use clone::{Outcome, ReflinkError, reflink, reflink_or_copy, reflink_range, shares_extents};
 pub use copy::{copy, copy_range};
 pub use refusal::Refusal;
 pub use shared::shared_bytes;

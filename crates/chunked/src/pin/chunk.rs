@@ -14,6 +14,7 @@ use super::run::Run;
 use super::scratch::Scratch;
 use super::shared;
 use crate::making::Making;
+use crate::plan::stretch::Stretch;
 use crate::sparse;
 use crate::{ApplyError, Candidate, Chunk, Plan, Sources, TocFile};
 
@@ -98,8 +99,8 @@ impl<'p> Chunks<'p> {
         let file = filling.file;
         let Some(digest) = file.chunk_digest(i) else { return Ok(false) };
         for candidate in candidates {
-            let in_flight = self.plan.is_in_flight(candidate);
-            let Some(local) = self.locals.open(candidate, in_flight)? else { continue };
+            let copy = self.plan.prefers_copy(candidate, 0);
+            let Some(local) = self.locals.open(candidate, copy)? else { continue };
             // It was tried as a whole file already.
             if file.chunk_count() == 1 && local.length == file.size() {
                 continue;
@@ -121,20 +122,15 @@ impl<'p> Chunks<'p> {
         Ok(false)
     }
 
-    /// The candidates of a chunk: first what goes on with the run, then what can
-    /// be shared, then the others; the likeliest first among equals.
+    /// The candidates of a chunk, the best first.
     fn ranked(&self, i: u32, filling: &Filling<'_>) -> Vec<Candidate> {
         let to = filling.file.chunk(i).file_offset;
-        let mut candidates: Vec<_> = self.plan.chunk_candidates(filling.file, i).collect();
-        candidates.sort_by_key(|candidate| {
+        self.plan.ranked(filling.file, i, self.block, |candidate| {
             let run = filling.run.as_ref();
-            let goes_on = run.is_some_and(|run| {
-                run.clone.is_of(candidate) && run.goes_on_with(&run.clone, candidate.offset, to)
-            });
-            let waits = self.plan.is_in_flight(candidate);
-            (waits, !goes_on, candidate.offset % self.block != to % self.block)
-        });
-        candidates
+            run.is_some_and(|run| {
+                run.clone.is_of(candidate) && run.stretch.goes_on(candidate.offset, to)
+            })
+        })
     }
 
     fn is_right(
@@ -160,7 +156,8 @@ impl<'p> Chunks<'p> {
             Some(run) if run.goes_on_with(clone, from, to) => run.push(i, size),
             _ => {
                 self.flush(filling, making)?;
-                filling.run = Some(Run::new(clone.clone(), i, from, to, size));
+                let stretch = Stretch { from, to, length: size };
+                filling.run = Some(Run { clone: clone.clone(), stretch, chunks: vec![i] });
             }
         }
         Ok(())

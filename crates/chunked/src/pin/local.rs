@@ -70,7 +70,7 @@ impl<'p> Locals<'p> {
 
     /// The candidate's file; `None` if it can't be had, for whatever reason.
     ///
-    /// One that is `in_flight` is not cloned if it may be copied.
+    /// One that `is_copied` is not cloned.
     ///
     /// # Errors
     ///
@@ -78,11 +78,11 @@ impl<'p> Locals<'p> {
     pub(super) fn open(
         &mut self,
         candidate: &Candidate,
-        in_flight: bool,
+        is_copied: bool,
     ) -> Result<Option<Rc<Local>>, FsError> {
         let local = match self.open.iter().position(|local| local.is_of(candidate)) {
             Some(at) => self.open.remove(at).expect("it was found there"),
-            None => match self.open_anew(candidate, in_flight)? {
+            None => match self.open_anew(candidate, is_copied)? {
                 Some(local) => Rc::new(local),
                 None => return Ok(None),
             },
@@ -100,7 +100,7 @@ impl<'p> Locals<'p> {
     fn open_anew(
         &mut self,
         candidate: &Candidate,
-        in_flight: bool,
+        is_copied: bool,
     ) -> Result<Option<Local>, FsError> {
         let uses = self.uses.get(&candidate.source);
         let known = uses.and_then(|uses| uses.get(&candidate.path)).copied();
@@ -127,11 +127,8 @@ impl<'p> Locals<'p> {
         if known.is_some() {
             return Ok(Some(local(file, false, length)));
         }
-        let cloned = if in_flight && self.reuse != Reuse::ReflinkOnly {
-            Cloned::Refused
-        } else {
-            self.scratch.clone_of(&file, self.refused)?
-        };
+        let cloned =
+            if is_copied { Cloned::Refused } else { self.scratch.clone_of(&file, self.refused)? };
         let (how, opened) = match cloned {
             Cloned::Yes(number, clone) => {
                 (Use::Clone { number, length }, Some(local(clone, true, length)))

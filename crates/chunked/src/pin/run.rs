@@ -8,35 +8,27 @@ use std::rc::Rc;
 use reflink::{copy_range, reflink_range};
 
 use super::local::Local;
+use crate::plan::stretch::Stretch;
 
 /// Verified chunks of one clone, to be brought into the target together.
 #[derive(Debug)]
 pub(super) struct Run {
     pub(super) clone: Rc<Local>,
-    /// Where they begin in the clone, and in the target.
-    from: u64,
-    to: u64,
-    length: u64,
+    /// Where they are in the clone, and are to be in the target.
+    pub(super) stretch: Stretch,
     /// Their numbers.
     pub(super) chunks: Vec<u32>,
 }
 
 impl Run {
-    /// A run of chunk number `chunk`, which is to be at `to` in the target.
-    pub(super) fn new(clone: Rc<Local>, chunk: u32, from: u64, to: u64, length: u64) -> Self {
-        Self { clone, from, to, length, chunks: vec![chunk] }
-    }
-
     /// Whether what is at `from` in `clone` and is to be at `to` goes on with this run.
     pub(super) fn goes_on_with(&self, clone: &Rc<Local>, from: u64, to: u64) -> bool {
-        Rc::ptr_eq(clone, &self.clone)
-            && from == self.from + self.length
-            && to == self.to + self.length
+        Rc::ptr_eq(clone, &self.clone) && self.stretch.goes_on(from, to)
     }
 
     /// Adds chunk number `chunk`, which goes on with this run.
     pub(super) fn push(&mut self, chunk: u32, length: u64) {
-        self.length += length;
+        self.stretch.length += length;
         self.chunks.push(chunk);
     }
 
@@ -49,39 +41,30 @@ impl Run {
     /// If a byte could not be brought there, for whatever reason. Nothing but the
     /// run's own bytes of the target was touched.
     pub(super) fn bring(&self, target: &File, block: u64) -> io::Result<u64> {
-        let Some(inside) = self.inside(block) else {
-            self.copy(target, 0..self.length)?;
+        let Stretch { from, to, length } = self.stretch;
+        let Some(inside) = self.stretch.whole_blocks(block) else {
+            self.copy(target, 0..length)?;
             return Ok(0);
         };
-        let from = self.from + inside.start..self.from + inside.end;
-        match reflink_range(&self.clone.file, from, target, self.to + inside.start) {
+        let part = from + inside.start..from + inside.end;
+        match reflink_range(&self.clone.file, part, target, to + inside.start) {
             Ok(()) => {
                 self.copy(target, 0..inside.start)?;
-                self.copy(target, inside.end..self.length)?;
+                self.copy(target, inside.end..length)?;
                 Ok(inside.end - inside.start)
             }
             Err(error) => {
                 tracing::debug!(%error, "a range can't be shared");
-                self.copy(target, 0..self.length)?;
+                self.copy(target, 0..length)?;
                 Ok(0)
             }
         }
     }
 
-    /// The part of the run that consists of whole blocks on both sides.
-    fn inside(&self, block: u64) -> Option<Range<u64>> {
-        if self.from % block != self.to % block {
-            return None;
-        }
-        let start = self.to.next_multiple_of(block) - self.to;
-        let end = (self.to + self.length) / block * block;
-        let end = end.checked_sub(self.to).filter(|&end| end > start)?;
-        Some(start..end)
-    }
-
     fn copy(&self, target: &File, part: Range<u64>) -> io::Result<()> {
-        let (from, to) = (self.from + part.start..self.from + part.end, self.to + part.start);
-        let copied = copy_range(&self.clone.file, from, target, to)?;
+        let Stretch { from, to, .. } = self.stretch;
+        let range = from + part.start..from + part.end;
+        let copied = copy_range(&self.clone.file, range, target, to + part.start)?;
         if copied == part.end - part.start {
             Ok(())
         } else {

@@ -23,10 +23,6 @@ const BUFFER: usize = 128 << 10;
 /// Bytes of a clone that are asked for before its turn comes.
 const READ_AHEAD: u64 = 1 << 20;
 
-/// Least length of a file that is worth being written to the disk at once, so that its
-/// extents can be shared.
-const WORTH_SHARING: u64 = 1 << 20;
-
 /// A file that was created, and is to have the content of one of its candidates.
 #[derive(Debug)]
 pub(super) struct Begun<'t> {
@@ -79,7 +75,7 @@ struct Source {
     file: File,
     device: u64,
     /// Whether it is too early to share its bytes.
-    early: bool,
+    copy: bool,
 }
 
 /// The candidate is of no use; it is no error of the pull.
@@ -212,8 +208,8 @@ impl<'p> WholeFiles<'p> {
         let opened = self.sources.open(candidate).and_then(|source| {
             let metadata = source.metadata()?;
             let fits = metadata.is_file() && metadata.len() == file.size();
-            let early = file.size() < WORTH_SHARING && self.plan.is_in_flight(candidate);
-            let source = Source { file: source, device: metadata.dev(), early };
+            let copy = self.plan.prefers_copy(candidate, file.size());
+            let source = Source { file: source, device: metadata.dev(), copy };
             if fits { Ok(source) } else { Err(io::ErrorKind::InvalidData.into()) }
         });
         match opened {
@@ -228,13 +224,15 @@ impl<'p> WholeFiles<'p> {
     /// Shares the source's bytes with `target`, or keeps it for its bytes to be copied, if
     /// sharing is refused or it is too early for it.
     fn use_source(&self, source: Source, target: &File) -> Result<Taken, Useless> {
-        let may_copy = self.plan.reuse != Reuse::ReflinkOnly;
-        if !(source.early && may_copy) && self.share(&source, target)? {
+        if !source.copy && self.share(&source, target)? {
             // Only a wish: of a clone nothing is in memory, and it is read soon.
             fadvise(target, 0, NonZero::new(READ_AHEAD), Advice::WillNeed).ok();
             return Ok(Taken::Clone);
         }
-        if may_copy { Ok(Taken::ToCopy(source.file)) } else { Err(Useless) }
+        match self.plan.reuse {
+            Reuse::ReflinkOnly => Err(Useless),
+            _ => Ok(Taken::ToCopy(source.file)),
+        }
     }
 
     /// Shares the source's extents; `false` if that can't be done here.

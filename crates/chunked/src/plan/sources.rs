@@ -16,6 +16,10 @@ use crate::{Candidate, DedupMap, Toc, TocFile};
 const WORTH_WAITING: u64 = 256 << 10;
 const PER_WAITING: u64 = 32;
 
+/// Least length of what is worth being written to the disk at once, so that its extents can
+/// be shared.
+const WORTH_SHARING: u64 = 1 << 20;
+
 /// Opens local files that a [`DedupMap`] names.
 ///
 /// They may vanish or change at any moment, so a failure is never one of the
@@ -278,6 +282,32 @@ impl<'t> Plan<'t> {
         let (map, size) = (self.map, file.chunk(i).size);
         let digest = file.chunk_digest(i);
         self.usable(digest.into_iter().flat_map(move |digest| map.chunks(digest, size)))
+    }
+
+    /// The candidates of chunk number `i` of `file`: first what goes on with what was taken
+    /// last, then what can be shared in blocks of so many bytes, then the others; the likeliest
+    /// first among equals.
+    pub(crate) fn ranked(
+        &self,
+        file: TocFile<'_>,
+        i: u32,
+        block: u64,
+        goes_on: impl Fn(&Candidate) -> bool,
+    ) -> Vec<Candidate> {
+        let to = file.chunk(i).file_offset;
+        let mut candidates: Vec<_> = self.chunk_candidates(file, i).collect();
+        candidates.sort_by_key(|candidate| {
+            let waits = self.is_in_flight(candidate);
+            (waits, !goes_on(candidate), candidate.offset % block != to % block)
+        });
+        candidates
+    }
+
+    /// Whether a candidate is better copied than shared, if it may be: a file of so many bytes
+    /// in whole, or with 0 a chunk of one.
+    pub(crate) fn prefers_copy(&self, candidate: &Candidate, whole_file: u64) -> bool {
+        let early = whole_file < WORTH_SHARING && self.is_in_flight(candidate);
+        early && self.reuse != Reuse::ReflinkOnly
     }
 
     fn usable(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chunked::Plan;
 use overlay_driver::FilledLayer;
 use serde::Serialize;
-use storage_core::{BlobDigest, DiffId, LayerId};
+use storage_core::{BlobDigest, DiffId, FsError, LayerId};
 use transport::{ImageSource, Reference};
 
 use super::bounds::Bounds;
@@ -94,6 +94,11 @@ pub struct PlannedBytes {
     pub holes: u64,
     /// To be written from what is fetched; not known without a TOC.
     pub missing: u64,
+    /// Of what is reused: what would share the disk's blocks with other files.
+    pub shared: u64,
+    /// Blocks of the disk that files would take for everything else, in bytes; not known
+    /// without a TOC.
+    pub disk: u64,
 }
 
 impl PlannedBytes {
@@ -105,6 +110,8 @@ impl PlannedBytes {
         self.reused_chunks += other.reused_chunks;
         self.holes += other.holes;
         self.missing += other.missing;
+        self.shared += other.shared;
+        self.disk += other.disk;
     }
 }
 
@@ -144,7 +151,7 @@ impl Store {
                 let digest = wanted[index].blob.digest;
                 return Err(PullError::Layer { digest, source: Box::new(source) });
             }
-            describe(&planned, options, &mut layers);
+            self.describe(&planned, options, &mut layers)?;
             let prepared = planned.layers;
             for Prepared { index, way, .. } in prepared {
                 if let Way::Toc(toc) = way {
@@ -160,6 +167,54 @@ impl Store {
         let digest = image.manifest.digest;
         Ok(ImagePlan { reference: reference.to_string(), name, digest, bytes, layers })
     }
+
+    /// Says of each planned layer what would be done.
+    fn describe(
+        &self,
+        planned: &Planned<'_>,
+        options: &PullOptions,
+        layers: &mut [LayerPlan],
+    ) -> Result<(), FsError> {
+        for prepared in &planned.layers {
+            let layer = &mut layers[prepared.index];
+            match &prepared.way {
+                Way::Whole(reason) => {
+                    layer.path = LayerWay::Full;
+                    layer.reason.clone_from(reason);
+                    layer.ranges = 1;
+                    layer.bytes.metadata = prepared.blob.usage().bytes;
+                    layer.bytes.to_fetch = layer.bytes.blob + layer.bytes.metadata;
+                }
+                Way::Toc(toc) => {
+                    let plan = planned.candidates.plan(&toc.scanned.toc, toc.number, options.reuse);
+                    let (summary, ranges) = (plan.summary(), plan.ranges_from(&*prepared.blob));
+                    let missing: u64 =
+                        ranges.ranges.iter().map(|range| range.end - range.start).sum();
+                    let disk = plan.disk(toc.staged.dirs().dest, |source, device| {
+                        planned.candidates.is_on(device, source, self)
+                    })?;
+                    layer.path = LayerWay::Partial;
+                    layer.reason = ranges.choice.to_string();
+                    layer.ranges = ranges.ranges.len() as u64;
+                    (layer.files, layer.reused_files) =
+                        (summary.content.files, summary.reused.files);
+                    layer.bytes = PlannedBytes {
+                        blob: layer.bytes.blob,
+                        to_fetch: summary.received + missing,
+                        metadata: summary.received,
+                        reused_files: summary.reused.bytes,
+                        reused_chunks: summary.reused_chunks + summary.repeated,
+                        holes: summary.holes,
+                        missing: summary.missing.bytes,
+                        shared: disk.shared,
+                        disk: disk.used,
+                    };
+                    layer.from = shares(&plan, &planned.candidates);
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 fn present_layer(wanted: &WantedLayer) -> LayerPlan {
@@ -174,41 +229,6 @@ fn present_layer(wanted: &WantedLayer) -> LayerPlan {
         reused_files: 0,
         bytes: PlannedBytes { blob: wanted.blob.size, ..PlannedBytes::default() },
         from: Vec::new(),
-    }
-}
-
-/// Says of each planned layer what would be done.
-fn describe(planned: &Planned<'_>, options: &PullOptions, layers: &mut [LayerPlan]) {
-    for prepared in &planned.layers {
-        let layer = &mut layers[prepared.index];
-        match &prepared.way {
-            Way::Whole(reason) => {
-                layer.path = LayerWay::Full;
-                layer.reason.clone_from(reason);
-                layer.ranges = 1;
-                layer.bytes.metadata = prepared.blob.usage().bytes;
-                layer.bytes.to_fetch = layer.bytes.blob + layer.bytes.metadata;
-            }
-            Way::Toc(toc) => {
-                let plan = planned.candidates.plan(&toc.scanned.toc, toc.number, options.reuse);
-                let (summary, ranges) = (plan.summary(), plan.ranges_from(&*prepared.blob));
-                let missing: u64 = ranges.ranges.iter().map(|range| range.end - range.start).sum();
-                layer.path = LayerWay::Partial;
-                layer.reason = ranges.choice.to_string();
-                layer.ranges = ranges.ranges.len() as u64;
-                (layer.files, layer.reused_files) = (summary.content.files, summary.reused.files);
-                layer.bytes = PlannedBytes {
-                    blob: layer.bytes.blob,
-                    to_fetch: summary.received + missing,
-                    metadata: summary.received,
-                    reused_files: summary.reused.bytes,
-                    reused_chunks: summary.reused_chunks + summary.repeated,
-                    holes: summary.holes,
-                    missing: summary.missing.bytes,
-                };
-                layer.from = shares(&plan, &planned.candidates);
-            }
-        }
     }
 }
 
