@@ -18,6 +18,7 @@ mod gc;
 mod hostile;
 mod index;
 mod kill;
+mod kill_large;
 mod mixed;
 mod mount;
 mod mutator;
@@ -64,6 +65,7 @@ fn main() -> ExitCode {
         additional::trials(),
         configured::trials(),
         kill::trials(),
+        kill_large::trials(),
         failing::trials(),
         full_disk::trials(),
         power::trials(),

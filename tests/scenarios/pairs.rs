@@ -51,8 +51,7 @@ impl Which {
     /// Makes the pair, where that was not done yet.
     pub(crate) fn make(self) -> Result<Pair> {
         let Some(content) = self.content() else { return Ok(Pair { built: None }) };
-        let place = world::once(self.word(), |place| build(content, place))?;
-        Ok(Pair { built: Some(Built::open(&place)) })
+        made(self.word(), content)
     }
 
     fn content(self) -> Option<Content> {
@@ -80,6 +79,16 @@ impl Pair {
             None => store.expect_trees(image),
         }
     }
+}
+
+/// An image whose versions have one layer of so many tiny files.
+pub(crate) fn of_tiny_files(files: u64) -> Result<Pair> {
+    made(&format!("tiny-{files}"), Content::Tiny { files, every: 100 })
+}
+
+fn made(name: &str, content: Content) -> Result<Pair> {
+    let place = world::once(name, |place| build(content, place))?;
+    Ok(Pair { built: Some(Built::open(&place)) })
 }
 
 fn build(content: Content, place: &Path) -> Result<()> {

@@ -19,12 +19,15 @@ use testkit::fs_role;
 use xshell::{Shell, cmd};
 
 use crate::flags::Torture;
-use crate::integration::{self, mounts};
+use crate::integration::mounts;
 use crate::say::step;
 use crate::{fuzz, packages, peers, workspace};
 pub(crate) use promises::number;
 use results::{Outcome, Results};
 use trials::{How, Trial};
+
+/// Operations of each process where podman is on the store as well.
+const MIXED: &str = "100";
 
 /// How long each fuzz target is fed.
 const FUZZ_SECONDS: u32 = 60;
@@ -34,7 +37,7 @@ pub(crate) fn run(flags: &Torture) -> Result<()> {
     packages::ensure(packages::INTEGRATION)?;
     peers::run()?;
     let sh = workspace::shell()?;
-    step("build", || integration::build(&sh))?;
+    step("build", || Ok(cmd!(sh, "cargo build --release --locked --bin reflayer").run()?))?;
     let bench = Bench::new(&sh)?;
     let mut results = Results::open(&bench.place.join("results.jsonl"))?;
     let wanted = promises::wanted(&flags.promises);
@@ -73,7 +76,7 @@ impl Bench {
         let place = target.join("torture");
         fs::create_dir_all(&place).context("make a place for results")?;
         let reflayer = place.join("reflayer");
-        fs::copy(target.join("debug/reflayer"), &reflayer).context("copy the command")?;
+        fs::copy(target.join("release/reflayer"), &reflayer).context("copy the command")?;
         let changed = !cmd!(sh, "git status --porcelain").quiet().read()?.is_empty();
         let commit = cmd!(sh, "git rev-parse --short HEAD").quiet().read()?;
         Ok(Self {
@@ -150,6 +153,7 @@ impl Bench {
         let mut command = Command::new(program);
         command.args(arguments).current_dir(&trial.directory);
         command.env("REFLAYER_FULL", "1").env("REFLAYER_ALL_ROLES", "1");
+        command.env("REFLAYER_MIXED", MIXED);
         command.env("REFLAYER_BIN", &self.reflayer).env("REFLAYER_TRIED", &tried);
         command.envs(mounted.iter().map(|fs| (fs_role::variable(fs.name), &fs.path)));
         command.stdin(Stdio::null()).stdout(said.try_clone()?).stderr(said);
