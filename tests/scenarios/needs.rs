@@ -34,7 +34,7 @@ pub(crate) fn on_two(
     let lacking = fs_role::missing(other);
     let title = format!("{title}::from_{other}_to");
     if lacking.is_some() {
-        return Trial::ignorable_test(title, || {
+        return Trial::ignorable_test(format!("{title}::{name}"), || {
             Ok(Completion::ignored_with(lacking.unwrap_or_default()))
         });
     }
