@@ -273,6 +273,27 @@ enum Bridge {
     ThatPay,
 }
 
+/// Windows in which all gaps are fetched that are not too long.
+enum Crowded {
+    /// Even those in which nothing is missing: a range costs more than a window, as where a
+    /// host gives whole blobs only.
+    All,
+    /// Those of these numbers.
+    These(HashSet<u64>),
+}
+
+impl Crowded {
+    /// Whether a gap, which is never empty, touches no other windows.
+    fn has_all_of(&self, gap: Range<u64>) -> bool {
+        match self {
+            Self::All => true,
+            Self::These(windows) => {
+                (window(gap.start)..=window(gap.end - 1)).all(|window| windows.contains(&window))
+            }
+        }
+    }
+}
+
 impl Cost {
     #[expect(
         clippy::cast_precision_loss,
@@ -291,12 +312,15 @@ impl Cost {
         Self { free, gap: (per_range / per_byte) as u64, per_range, per_byte }
     }
 
-    /// Numbers of the windows that pieces may take longer to fetch than all of it.
-    fn crowded(&self, parts: &[Part]) -> HashSet<u64> {
+    /// Windows that pieces may take longer to fetch than all of it.
+    fn crowded(&self, parts: &[Part]) -> Crowded {
         let whole = self.bytes(WINDOW);
+        if self.per_range > whole {
+            return Crowded::All;
+        }
         let windows = parts.chunk_by(|a, b| window(a.start) == window(b.start));
         let crowded = windows.filter(|parts| self.costliest(parts) > whole);
-        crowded.map(|parts| window(parts[0].start)).collect()
+        Crowded::These(crowded.map(|parts| window(parts[0].start)).collect())
     }
 
     /// Seconds for those of the parts that cost most, were only they to be fetched.
@@ -333,7 +357,10 @@ impl Cost {
                 _ => runs.push(part.start..part.end),
             }
         }
-        let crowded = if which == Bridge::ThatPay { self.crowded(parts) } else { HashSet::new() };
+        let crowded = match which {
+            Bridge::None => Crowded::These(HashSet::new()),
+            Bridge::ThatPay => self.crowded(parts),
+        };
         let mut merged = Vec::new();
         for stretch in runs.chunk_by(|a, b| b.start - a.end <= self.gap) {
             match which {
@@ -352,7 +379,7 @@ impl Cost {
 /// is such a one if `24·waste(j) - kept(j, inclusive) <= 24·waste(i) - kept(i)`.
 /// So the gap before run k is bridged if the least left side from k on is at most
 /// the greatest right side before k.
-fn bridge(runs: &[Range<u64>], crowded: &HashSet<u64>, merged: &mut Vec<Range<u64>>) {
+fn bridge(runs: &[Range<u64>], crowded: &Crowded, merged: &mut Vec<Range<u64>>) {
     let (mut balance, mut starts, mut ends) = (0, Vec::new(), Vec::new());
     for (i, run) in runs.iter().enumerate() {
         if i > 0 {
@@ -370,7 +397,7 @@ fn bridge(runs: &[Range<u64>], crowded: &HashSet<u64>, merged: &mut Vec<Range<u6
         match merged.last_mut() {
             Some(last)
                 if i > 0
-                    && (ends[i] <= greatest_start || is_inside(crowded, last.end..run.start)) =>
+                    && (ends[i] <= greatest_start || crowded.has_all_of(last.end..run.start)) =>
             {
                 last.end = run.end;
             }
@@ -378,11 +405,6 @@ fn bridge(runs: &[Range<u64>], crowded: &HashSet<u64>, merged: &mut Vec<Range<u6
         }
         greatest_start = greatest_start.max(starts[i]);
     }
-}
-
-/// Whether a gap, which is never empty, touches no other windows.
-fn is_inside(windows: &HashSet<u64>, gap: Range<u64>) -> bool {
-    (window(gap.start)..=window(gap.end - 1)).all(|window| windows.contains(&window))
 }
 
 #[cfg(test)]

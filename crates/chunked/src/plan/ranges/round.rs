@@ -5,8 +5,10 @@ use storage_core::{Link, RangeSource};
 
 use super::{Bridge, Cost, Part, Ranges, link_to, ranges_for, window};
 
-/// Seconds that a round takes at least: between two rounds the line is idle for a round trip.
+/// Seconds that a round takes at least, and round trips: between two rounds the line is idle
+/// for one.
 const LEAST: f64 = 2.0;
+const ROUND_TRIPS: f64 = 20.0;
 
 /// Of how many seconds that all would take one is spent until what was learned counts.
 const PER_SPENT: f64 = 4.0;
@@ -33,10 +35,11 @@ fn round_of(parts: &[Part], link: &Link) -> Round {
     let windows = || parts.chunk_by(|a, b| window(a.start) == window(b.start));
     let seconds = |parts: &[Part]| cost.seconds(&cost.merge(parts, Bridge::ThatPay));
     let mut left: f64 = windows().map(seconds).sum();
-    let enough = f64::max(LEAST, left / PER_SPENT);
+    let least = f64::max(LEAST, ROUND_TRIPS * link.round_trip.as_secs_f64());
+    let enough = f64::max(least, left / PER_SPENT);
     let (mut count, mut spent) = (0, 0.0);
     for window in windows() {
-        if spent >= enough && left >= LEAST {
+        if spent >= enough && left >= least {
             break;
         }
         let seconds = seconds(window);
@@ -111,6 +114,18 @@ mod tests {
             // Few rounds, however much there is: each idles for a round trip.
             prop_assert!(rounds.len() <= 40);
         }
+    }
+
+    #[test]
+    fn where_each_round_would_bring_the_whole_blob_there_is_one() {
+        let parts = parts(&[(1 << 20, 100_000); 400]);
+        let whole_only = Link {
+            round_trip: Duration::from_secs(45),
+            bytes_per_second: 1e7,
+            parallel: 1,
+            ranges_per_request: 1,
+        };
+        assert_eq!(all_rounds(&parts, &whole_only).len(), 1);
     }
 
     #[test]

@@ -221,7 +221,7 @@ proptest! {
     fn bridging_equals_trying_every_interval(layout in layout()) {
         let runs = cost(512, 0).merge(&parts(&layout), Bridge::None);
         let mut merged = Vec::new();
-        bridge(&runs, &HashSet::new(), &mut merged);
+        bridge(&runs, &Crowded::These(HashSet::new()), &mut merged);
         let mut bridged = vec![false; runs.len()];
         for i in 0..runs.len() {
             for j in i..runs.len() {
@@ -271,6 +271,15 @@ fn where_one_request_asks_for_many_ranges_they_are_exact() {
         "2 ranges in 2 requests: with 10000 bytes of gaps that cost less"
     );
     assert_eq!(ranges_for(&far[..1], &single).choice.to_string(), "1 range in 1 request: exact");
+}
+
+#[test]
+fn where_a_range_costs_a_whole_blob_there_is_one() {
+    let far = parts(&[(0, 9000, true), (90 << 20, 9000, true), (90 << 20, 9000, true)]);
+    // 200 MiB at 10 MB a second.
+    let whole_only = link(21_000, 1e7, 1);
+    assert_eq!(ranges_for(&far, &whole_only).ranges.len(), 1);
+    assert_eq!(ranges_for(&far, &link(100, 1e7, 4)).ranges.len(), 3);
 }
 
 #[test]
