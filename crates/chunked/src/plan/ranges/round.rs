@@ -34,15 +34,16 @@ fn round_of(parts: &[Part], link: &Link) -> Round {
     let cost = Cost::of(link);
     let windows = || parts.chunk_by(|a, b| window(a.start) == window(b.start));
     let seconds = |parts: &[Part]| cost.seconds(&cost.merge(parts, Bridge::ThatPay));
-    let mut left: f64 = windows().map(seconds).sum();
+    // Together they take less: ranges go across windows.
+    let together = seconds(parts) / windows().map(seconds).sum::<f64>();
+    let (mut count, mut spent, mut left) = (0, 0.0, seconds(parts));
     let least = f64::max(LEAST, ROUND_TRIPS * link.round_trip.as_secs_f64());
     let enough = f64::max(least, left / PER_SPENT);
-    let (mut count, mut spent) = (0, 0.0);
     for window in windows() {
         if spent >= enough && left >= least {
             break;
         }
-        let seconds = seconds(window);
+        let seconds = seconds(window) * together;
         (count, spent, left) = (count + window.len(), spent + seconds, left - seconds);
     }
     Round { parts: count, ranges: ranges_for(&parts[..count], link) }
