@@ -19,6 +19,7 @@ mod hostile;
 mod index;
 mod kill;
 mod kill_large;
+mod mended_by_pull;
 mod mixed;
 mod mount;
 mod mutator;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
         index::trials(),
         gc::trials(),
         repair::trials(),
+        mended_by_pull::trials(),
         extents::trials(),
         mount::trials(),
         additional::trials(),

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, lchown, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
@@ -16,11 +15,9 @@ use serde_json::Value;
 use testkit::dice::Dice;
 use testkit::fs_role::Filesystem;
 use testkit::judge;
-use testkit::kill::{Outcome, run_until};
 use testkit::layout::Image;
 use testkit::peer::{Compression, Podman};
 use testkit::registry::Traffic;
-use testkit::tried::tried;
 
 use crate::built::Built;
 use crate::needs::on;
@@ -36,7 +33,6 @@ pub(crate) fn trials() -> Vec<Trial> {
         on("xfs", "r7_every_kind_of_damage_is_mended", |fs| every_kind(fs, Compression::Chunked)),
         on("ext4", "r7_every_kind_of_damage_is_mended", |fs| every_kind(fs, Compression::Gzip)),
         on("ext4", "r7_what_is_mounted_is_left_alone", mounted),
-        on("ext4", "r1_killed_in_a_repair", killed),
         on("ext4", "r7_what_podman_pulled_is_found_sound", of_podman),
         on("xfs", "r6_records_are_rebuilt_and_podman_uses_them", rebuilt),
     ]
@@ -142,7 +138,8 @@ fn damage_files(store: &Store, image: &Image, seed: u64) -> Result<Damaged> {
     Ok(damaged)
 }
 
-fn damage(file: &Path, way: u64) -> Result<()> {
+/// Damages a file in one of seven ways.
+pub(crate) fn damage(file: &Path, way: u64) -> Result<()> {
     let stat = file.symlink_metadata()?;
     match way {
         0 => {
@@ -341,40 +338,6 @@ fn mounted(filesystem: &Filesystem) -> Result<()> {
     repair(&store, &["--from", &from])?;
     small.expect_in(&store, &image)?;
     store.expect_clean()
-}
-
-/// Killed anywhere, a repair leaves what the next one mends.
-fn killed(filesystem: &Filesystem) -> Result<()> {
-    let Pulled { store, small, from, image } = Pulled::new(filesystem)?;
-    let at = |name: &str| store.diff(&image.layers[0].layer_id).join(name);
-    let stride = if world::full() { 1 } else { 7 };
-    let mut points = 0;
-    for n in (1..).step_by(stride) {
-        damage(&at("usr/lib/big"), 0)?;
-        damage(&at("etc/os-release"), 3)?;
-        damage(&at("opt/owned"), 4)?;
-        fs::write(at("var/more"), "more")?;
-        let mut command = store.command(&["check", "--repair", "--from", &from]);
-        command.stdout(Stdio::null()).stderr(Stdio::null());
-        let outcome = run_until(command, n)?;
-        if let Outcome::Killed(call) = &outcome {
-            points += 1;
-            let mended = || -> Result<()> {
-                repair(&store, &["--from", &from])?;
-                small.expect_in(&store, &image)?;
-                succeed(&store, &["gc"])?;
-                ensure!(store.leftovers().is_empty(), "left over: {:?}", store.leftovers());
-                Ok(())
-            };
-            mended().with_context(|| format!("after a kill at call {n}, {call}"))?;
-            continue;
-        }
-        small.expect_in(&store, &image)?;
-        break;
-    }
-    eprintln!("{}: killed at {points} points of a repair", filesystem.name);
-    ensure!(points > 3, "a repair with so few calls is none: {points}");
-    tried(filesystem.name, points, "kills in a repair")
 }
 
 /// What other tools leave out is no damage.

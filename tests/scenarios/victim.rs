@@ -1,5 +1,9 @@
 //! A command that something happens to in its midst, and what is promised of the store then.
 
+mod mount;
+mod repair;
+mod seen;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -14,6 +18,8 @@ use crate::built::Built;
 use crate::small;
 use crate::state::{Census, State, differing};
 use crate::store::{Store, said};
+
+pub(crate) use seen::Seen;
 
 /// A store that is as it was, byte for byte, can do what it could; so often that is tried, too.
 const EVERY: u64 = 20;
@@ -30,6 +36,10 @@ pub(crate) enum Victim {
     Removal,
     /// The collection of what a killed pull of v2 left.
     Collection,
+    /// The mount of v2, the only image.
+    Mount,
+    /// The repair of v2, the only image, of which files are damaged in several ways.
+    Repair,
 }
 
 impl Victim {
@@ -39,7 +49,14 @@ impl Victim {
             Self::Pull { before: Some(_) } => "an update",
             Self::Removal => "a removal",
             Self::Collection => "a collection",
+            Self::Mount => "a mount",
+            Self::Repair => "a repair",
         }
+    }
+
+    /// Whether the store holds v2 when the victim starts.
+    fn needs_image(self) -> bool {
+        matches!(self, Self::Removal | Self::Mount | Self::Repair)
     }
 }
 
@@ -49,11 +66,14 @@ pub(crate) struct Scene {
     small: Built,
     form: Compression,
     victim: Victim,
+    /// Where a mount is made.
+    target: PathBuf,
     /// The store without v2.
     without: Census,
     /// The store with it.
     with: Census,
-    /// The store as it is when the victim has changed nothing, and after a collection.
+    /// The store as it is when the victim has changed nothing, nothing is damaged, and after
+    /// a collection.
     usual: State,
     /// Where a pull is killed that leaves something to collect.
     late: u64,
@@ -67,8 +87,9 @@ impl Scene {
         let small = small::make(&store.room().join("small"), &[form])?;
         let (with, without) = (Census::new(), Census::new());
         let usual = State::of(store.room())?;
+        let target = store.room().join("target");
         let mut scene =
-            Self { store, small, form, victim, without, with, usual, late: 0, rounds: 0 };
+            Self { store, small, form, victim, target, without, with, usual, late: 0, rounds: 0 };
         if let Victim::Pull { before: Some(version) } = victim {
             scene.pull(version)?;
         }
@@ -90,6 +111,8 @@ impl Scene {
             Victim::Pull { .. } => self.quiet(&["pull", &self.reference("v2")]),
             Victim::Removal => self.quiet(&["rmi", &self.id()?]),
             Victim::Collection => self.quiet(&["gc"]),
+            Victim::Mount => self.quiet(&["mount", &self.id()?, self.target()?]),
+            Victim::Repair => self.quiet(&["check", "--repair", "--from", &self.reference("v2")]),
         })
     }
 
@@ -98,28 +121,25 @@ impl Scene {
         self.small.place()
     }
 
-    /// Whether v2 is listed; that the store opens as it is, before anything repairs it.
-    pub(crate) fn has_image(&self) -> Result<bool> {
-        Ok(self.store.image_ids()?.contains(&self.id()?))
-    }
-
     /// All that is promised after whatever happened; leaves the store ready for the next.
     ///
     /// That is: it opens, holds v2 whole or not at all, after a collection nothing else, and
-    /// the next pull succeeds. `has_image` is what [`Scene::has_image`] said just now.
-    pub(crate) fn expect_sound(&mut self, has_image: bool) -> Result<()> {
+    /// the next pull succeeds. `seen` is what [`Scene::seen`] said just now.
+    pub(crate) fn expect_sound(&mut self, seen: Seen) -> Result<()> {
+        let has_image = seen.has_image;
         self.succeed(&["gc"])?;
+        self.settle(seen)?;
         let now = self.state()?;
         self.rounds += 1;
         if now == self.usual && !self.rounds.is_multiple_of(EVERY) {
-            let usually = self.victim == Victim::Removal;
+            let usually = self.victim.needs_image();
             ensure!(has_image == usually, "listed before gc: {has_image}, and not after it");
             return self.again();
         }
         let usual = if has_image { &self.with } else { &self.without };
         let found = now.census();
         ensure!(found == *usual, "more or less than usual: {:?}", differing(usual, &found));
-        let after = self.has_image()?;
+        let after = self.seen()?.has_image;
         ensure!(after == has_image, "listed: {has_image} before gc, {after} after it");
         self.store.expect_clean().context("after gc")?;
         ensure!(self.store.leftovers().is_empty(), "left over: {:?}", self.store.leftovers());
@@ -139,13 +159,19 @@ impl Scene {
 
     /// Brings the store, which is without v2, into the state in which the victim starts.
     fn ready(&mut self) -> Result<()> {
-        if self.victim == Victim::Removal {
+        if self.victim.needs_image() {
             self.pull("v2")?;
         }
         self.usual = self.state()?;
-        if self.victim != Victim::Collection {
-            return Ok(());
+        match self.victim {
+            Victim::Collection => self.leave_garbage(),
+            Victim::Mount => fs::create_dir_all(self.target()?).context("make a mount point"),
+            _ => self.again(),
         }
+    }
+
+    /// Kills a pull, and keeps what it leaves.
+    fn leave_garbage(&self) -> Result<()> {
         let pull = self.quiet(&["pull", &self.reference("v2")]);
         let outcome = run_until(pull, self.late)?;
         ensure!(matches!(outcome, Outcome::Killed(_)), "it was to be killed: {outcome:?}");
@@ -157,11 +183,23 @@ impl Scene {
 
     /// Brings a store that is as usual into the state in which the victim starts.
     fn again(&self) -> Result<()> {
-        if self.victim != Victim::Collection {
-            return Ok(());
+        match self.victim {
+            Victim::Collection => {
+                fs::remove_dir_all(self.store.root()).context("remove the store")?;
+                copy(&self.kept(), &self.store.root())
+            }
+            Victim::Repair => self.damage(),
+            _ => Ok(()),
         }
-        fs::remove_dir_all(self.store.root()).context("remove the store")?;
-        copy(&self.kept(), &self.store.root())
+    }
+
+    /// Undoes what a mount is there for, and does what a repair is.
+    fn settle(&self, seen: Seen) -> Result<()> {
+        match self.victim {
+            Victim::Mount => self.expect_mount(seen.is_done == Some(true)),
+            Victim::Repair => self.mend().context("the next repair"),
+            _ => Ok(()),
+        }
     }
 
     /// What a killed pull left, once more.

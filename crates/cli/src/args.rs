@@ -153,6 +153,9 @@ pub(crate) struct Pull {
     /// Do not wait until the image is safe against a power cut.
     #[arg(long)]
     pub(crate) no_sync: bool,
+    /// Do not look into layers that are there for damaged files, and mend none.
+    #[arg(long)]
+    pub(crate) trust_present: bool,
     /// Wait for another process that pulls the same blob into the store, but not
     /// longer than this while nothing of it moves.
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]

@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use reflayer::{ImagePlan, LayerPlan, LayerWay, PullError, PullReport};
-use reflayer::{RemoveError, SendAction, SendReport};
+use reflayer::{RemoveError, RepairReport, SendAction, SendReport};
 use serde::Serialize;
 use storage_core::RecordError;
 
@@ -75,6 +75,7 @@ pub(crate) fn pull(report: &PullReport) {
             println!("    {note}");
         }
     }
+    mended(&report.mended);
     let sum = &report.bytes;
     println!(
         "image {} is {}: fetched {}, reused {} (shared on disk {}), holes {}, written {}, in {}.{:03} s",
@@ -88,6 +89,17 @@ pub(crate) fn pull(report: &PullReport) {
         report.duration_ms / 1000,
         report.duration_ms % 1000,
     );
+}
+
+/// What became of damaged files, if there were any.
+fn mended(report: &RepairReport) {
+    let (found, left) = (report.findings.len(), report.left.len());
+    if found > 0 {
+        println!(
+            "{found} damaged files in layers that were there, {left} left; fetched {}",
+            bytes(report.fetched)
+        );
+    }
 }
 
 fn way(way: LayerWay) -> &'static str {

@@ -20,9 +20,13 @@ impl Driver {
     ///
     /// If the layer has no directory, or that cannot be told.
     pub fn has_link(&self, id: &LayerId) -> Result<bool, FsError> {
-        // A damaged name is no name.
         let dir = self.home.expect(id)?.dir;
-        let Ok(Some(link)) = lower::read_link_name(&dir) else { return Ok(false) };
+        let link = match lower::read_link_name(&dir) {
+            // A damaged name is no name.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => None,
+            read => read?,
+        };
+        let Some(link) = link else { return Ok(false) };
         Ok(self.home.layer_of_link(&link)?.as_ref() == Some(id))
     }
 
@@ -38,7 +42,8 @@ impl Driver {
     /// or a file cannot be written.
     pub fn restate(&self, id: &LayerId, parent: Option<&LayerId>) -> Result<(), FsError> {
         let dir = self.home.layer(id)?;
-        if !self.has_link(id)? {
+        // What cannot be read is replaced.
+        if !self.has_link(id).unwrap_or(false) {
             self.restate_link(id, &dir)?;
         }
         let below = match parent {

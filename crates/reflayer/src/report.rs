@@ -3,6 +3,8 @@
 use serde::Serialize;
 use storage_core::{BlobDigest, DiffId, ImageId, LayerId};
 
+use crate::repair::RepairReport;
+
 /// The outcome of one pull.
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
@@ -21,6 +23,8 @@ pub struct PullReport {
     pub bytes: ByteCounts,
     /// The layers, base first.
     pub layers: Vec<LayerReport>,
+    /// What was found damaged in layers that were there, and what became of it.
+    pub mended: RepairReport,
 }
 
 /// How one layer came.
@@ -42,7 +46,8 @@ pub struct LayerReport {
     pub requests: u64,
     /// Where its bytes came from.
     pub bytes: LayerCounts,
-    /// What could not be kept, such as devices in a user namespace.
+    /// What could not be kept, such as devices in a user namespace; and of a layer that
+    /// was there, whether damaged files were mended.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
 }

@@ -11,7 +11,7 @@
 //!
 //! Something else can happen while the caller stands still ([`run_disturbed`], and before a
 //! kill [`run_until_with`]), and calls can be made to fail without reaching the kernel
-//! ([`run_failing`]).
+//! ([`run_failing`]), or to move less than they were asked to ([`run_short`]).
 //!
 //! ```
 //! use std::process::Command;
@@ -67,6 +67,8 @@ pub enum Watch {
     Changes,
     /// Those that open, read or clone files below these directories.
     ReadsBelow(Vec<PathBuf>),
+    /// Of these, those that move bytes and can do so in part.
+    Moves(Box<Watch>),
 }
 
 impl Watch {
@@ -74,6 +76,7 @@ impl Watch {
         match self {
             Self::Changes => call::watched().collect(),
             Self::ReadsBelow(_) => reads::watched().collect(),
+            Self::Moves(watch) => watch.numbers(),
         }
     }
 
@@ -81,6 +84,7 @@ impl Watch {
         match self {
             Self::Changes => Call::at(thread),
             Self::ReadsBelow(tops) => reads::at(thread, tops),
+            Self::Moves(watch) => Ok(watch.call(thread)?.filter(Call::moves)),
         }
     }
 }
@@ -171,6 +175,18 @@ pub fn run_failing(
 ) -> Result<Outcome> {
     let at_call = move |at| if which.contains(&at) { Action::Fail(errno) } else { Action::GoOn };
     trace::follow(command, watch, at_call).with_context(|| format!("fail calls with {errno}"))
+}
+
+/// Runs a command to its end; the `n`-th call of this kind (the first is 1) that moves bytes
+/// moves a single one, as a full disk or a signal may have it.
+///
+/// # Errors
+///
+/// If it cannot be started or followed, or calls cannot be changed on this processor.
+pub fn run_short(command: Command, watch: &Watch, n: u64) -> Result<Outcome> {
+    let watch = Watch::Moves(Box::new(watch.clone()));
+    let at_call = move |at| if at == n { Action::Shorten } else { Action::GoOn };
+    trace::follow(command, &watch, at_call).with_context(|| format!("shorten call {n}"))
 }
 
 #[cfg(test)]

@@ -52,12 +52,23 @@ fn print(repaired: &RepairReport) {
         }
     }
     let left = &repaired.left;
-    match repaired.findings.len() {
-        0 => println!("nothing found"),
-        count => {
-            println!("{count} found, {} left; fetched {}", left.len(), bytes(repaired.fetched));
+    for finding in left.iter().filter(|finding| !is_told(finding, repaired)) {
+        println!("{}", finding.problem);
+        println!("    found afterwards");
+        harms(finding);
+    }
+    match (repaired.findings.len(), left.len()) {
+        (0, 0) => println!("nothing found"),
+        (count, left) => {
+            println!("{count} found, {left} left; fetched {}", bytes(repaired.fetched));
         }
     }
+}
+
+/// Whether a finding that is left was there, in the same words, before the repair.
+fn is_told(finding: &Finding, repaired: &RepairReport) -> bool {
+    let mut left = repaired.findings.iter().filter(|mended| !mended.repaired);
+    left.any(|mended| mended.finding.problem == finding.problem)
 }
 
 fn outcome(mended: &Mended) -> String {

@@ -12,6 +12,7 @@ pub(crate) fn run(global: &Global, args: &Pull) -> anyhow::Result<u8> {
     let opened = open::store_and_ways(global)?;
     let mut options = options(&args.wanted, &opened.pull)?;
     options.patience = args.patience;
+    options.trust_present = args.trust_present;
     if args.no_sync {
         options.durability = Durability::Volatile;
     }

@@ -39,7 +39,9 @@ pub(super) fn look_at_content(
             Ok(SplitPart::Raw(bytes)) => reader.raw(&bytes),
             Ok(SplitPart::File { entry, crc64 }) => reader.file(&entry, crc64, look),
             Ok(_) => {}
-            Err(_) => {
+            Err(error) => {
+                let reason = crate::pull::error_chain(&error);
+                tracing::warn!(layer = %record.id, reason, "its tar-split cannot be read");
                 look.damaged(TAR_SPLIT);
                 return Ok(());
             }
@@ -77,7 +79,15 @@ impl ContentReader<'_> {
         // What a whiteout's file holds is kept nowhere.
         let path = LayerPath::parse(&entry.name).ok().filter(|_| tree::has_content(entry));
         let Some(path) = path else { return self.tar = None };
-        if !self.read(&path, entry.size).is_ok_and(|actual| actual == Some(crc64)) {
+        let actual = self.read(&path, entry.size);
+        // What is missing or another kind of thing is said already.
+        if let Err(error) = &actual
+            && !look.differences.contains_key(&path)
+        {
+            let reason = crate::pull::error_chain(error);
+            tracing::warn!(layer = %look.layer, %path, reason, "it cannot be read");
+        }
+        if !actual.is_ok_and(|actual| actual == Some(crc64)) {
             self.tar = None;
             look.blame(&path);
         }

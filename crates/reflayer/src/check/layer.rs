@@ -1,6 +1,7 @@
 //! The files of one layer against what its tar-split says.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
 
 use storage_core::{LayerId, LayerPath, LayerRecord};
@@ -77,7 +78,7 @@ impl LayerLook {
         }
     }
 
-    pub(super) fn has_found(&self) -> bool {
+    pub(crate) fn has_found(&self) -> bool {
         !(self.differences.is_empty() && self.problems.is_empty())
     }
 
@@ -103,29 +104,40 @@ impl Store {
         record: &LayerRecord,
         level: CheckLevel,
     ) -> Result<Option<LayerLook>, CheckError> {
-        let Ok(diff) = self.driver.diff(&record.id) else { return Ok(None) };
         if record.is_incomplete() {
             return Ok(None);
         }
         let mut look = LayerLook::new(&record.id);
+        let diff = match self.driver.diff(&record.id) {
+            Ok(diff) => diff,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => {
+                let (layer, reason) = (record.id.clone(), crate::pull::error_chain(&error));
+                look.problems.push(Problem::Unreadable { layer, reason });
+                return Ok(Some(look));
+            }
+        };
         let data = LayerData::new(self, &record.id);
         let toc = data.toc()?;
-        if matches!(toc, Some(Err(_))) {
+        if let Some(Err(reason)) = &toc {
+            tracing::warn!(layer = %record.id, reason, "its TOC cannot be read");
             look.damaged(TOC_KEY);
         }
-        if matches!(data.index()?, Some(Err(_))) {
+        let toc = toc.filter(|_| level == CheckLevel::Content);
+        if let Some(Err(reason)) = data.index()? {
+            tracing::warn!(layer = %record.id, reason, "its index cannot be read");
             look.damaged(INDEX_KEY);
         }
         match data.tar_split()?.map(|parts| model_of(parts, self.privileges)) {
             None => {}
             Some(Err(reason)) => {
-                tracing::info!(layer = %record.id, reason, "its tar-split cannot be read");
+                tracing::warn!(layer = %record.id, reason, "its tar-split cannot be read");
                 look.damaged(TAR_SPLIT);
             }
             Some(Ok(model)) => {
                 look.compare(record, model, diff.as_fd());
                 look_at_content(record, diff.as_fd(), &data, level, &mut look)?;
-                if let (CheckLevel::Content, Some(Ok(toc))) = (level, &toc) {
+                if let Some(Ok(toc)) = &toc {
                     name_changed(&mut look, diff.as_fd(), toc);
                 }
             }

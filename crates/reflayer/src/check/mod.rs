@@ -62,6 +62,9 @@ pub enum CheckError {
     /// A directory of the store could not be read.
     #[error("look through the store")]
     Fs(#[from] FsError),
+    /// What was mended could not be brought to the disk.
+    #[error("flush what was mended")]
+    Flush(#[source] FsError),
 }
 
 impl Store {

@@ -98,15 +98,18 @@ impl Store {
         let mut expected: Vec<&LayerId> =
             chain(Some(&layer), all).into_iter().map(|l| &l.id).rev().collect();
         expected.remove(0);
-        let linked = self.driver.has_link(&layer).unwrap_or(false);
-        match self.driver.lowers(&layer) {
-            Ok(found) if found.iter().eq(expected) && linked => None,
-            Ok(_) if !linked => {
+        let linked = self.driver.has_link(&layer);
+        match linked.and_then(|linked| Ok((linked, self.driver.lowers(&layer)?))) {
+            Ok((true, found)) if found.iter().eq(expected) => None,
+            Ok((false, _)) => {
                 let found = "its short link leads elsewhere".into();
                 Some(Problem::WrongLowers { layer, found })
             }
-            Ok(found) => Some(Problem::WrongLowers { layer, found: join(&found) }),
-            Err(error) => Some(Problem::WrongLowers { layer, found: error.to_string() }),
+            Ok((true, found)) => Some(Problem::WrongLowers { layer, found: join(&found) }),
+            Err(error) => {
+                let found = crate::pull::error_chain(&error);
+                Some(Problem::WrongLowers { layer, found })
+            }
         }
     }
 }

@@ -59,6 +59,28 @@ impl Store {
             return Ok(Survey { problems, looks, layers, images });
         }
         let (problems, layers, images) = self.check_records()?;
+        let looks = self.looks(&layers, level, choose)?;
+        Ok(Survey { problems, looks, layers, images })
+    }
+
+    /// Looks into one layer, and at no records.
+    pub(crate) fn survey_layer(
+        &self,
+        level: CheckLevel,
+        layer: &LayerId,
+    ) -> Result<Survey, CheckError> {
+        let layers = self.layers.read()?.records().to_vec();
+        let images = self.images.read()?.records().to_vec();
+        let looks = self.looks(&layers, level, |id| id == layer)?;
+        Ok(Survey { problems: Vec::new(), looks, layers, images })
+    }
+
+    fn looks(
+        &self,
+        layers: &[LayerRecord],
+        level: CheckLevel,
+        choose: impl Fn(&LayerId) -> bool,
+    ) -> Result<Vec<LayerLook>, CheckError> {
         let mut looks = Vec::new();
         if level != CheckLevel::Records {
             for record in layers.iter().filter(|record| choose(&record.id)) {
@@ -66,6 +88,6 @@ impl Store {
                 looks.extend(look.filter(LayerLook::has_found));
             }
         }
-        Ok(Survey { problems, looks, layers, images })
+        Ok(looks)
     }
 }

@@ -22,14 +22,23 @@ pub(super) struct Damaged {
 }
 
 impl Store {
-    /// Those of the wanted layers that lack their tree, or something beside it.
+    /// Those of the wanted layers that lack their tree, or something beside it; and those
+    /// that are known to be `unusable`.
     ///
-    /// Only what is cheap is looked at: no content.
-    pub(super) fn damaged(&self, wanted: &[WantedLayer], layers: &Layers<'_>) -> Damaged {
+    /// Only what is cheap is looked at: no file of a layer.
+    pub(super) fn damaged(
+        &self,
+        wanted: &[WantedLayer],
+        unusable: &BTreeSet<LayerId>,
+        layers: &Layers<'_>,
+    ) -> Damaged {
         let records = wanted.iter().filter_map(|wanted| layers.get(&wanted.id));
         let whole = records.filter(|record| !record.is_incomplete());
+        let is_damaged = |record: &&LayerRecord| {
+            unusable.contains(&record.id) || self.is_damaged(record, layers)
+        };
         let mut damaged: BTreeSet<LayerId> =
-            whole.filter(|record| self.is_damaged(record, layers)).map(|r| r.id.clone()).collect();
+            whole.filter(is_damaged).map(|record| record.id.clone()).collect();
         if damaged.is_empty() {
             return Damaged::default();
         }

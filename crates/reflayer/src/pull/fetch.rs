@@ -12,12 +12,12 @@ use storage_core::{FsError, FsResultExt as _, RangeSource, TocDigest};
 use transport::ImageSource;
 use tree::{TreeOptions, TreeReport};
 
-use super::PullOptions;
 use super::bounds::Bounds;
 use super::layer::{FetchedLayer, LayerError, LayerFacts, Origin, WantedLayer, chain};
 use super::publish::{FORMAT_DIRECTORY, FORMAT_FILE};
 use super::pulse::Pulse;
 use super::watch::Watched;
+use super::{PullOptions, Task};
 use crate::Store;
 use crate::candidates::{Candidates, Staged};
 use crate::progress::Progress;
@@ -64,13 +64,10 @@ impl Store {
     /// Brings the layers of a batch; each ends well or with its own error.
     pub(super) fn fetch_layers(
         &self,
-        source: &dyn ImageSource,
-        wanted: &[WantedLayer],
+        task: &Task<'_>,
         batch: Batch<'_>,
-        options: &PullOptions,
-        progress: &Arc<dyn Progress + Send + Sync>,
-        pulse: &Pulse,
     ) -> Vec<(usize, Result<FetchedLayer, LayerError>)> {
+        let Task { source, wanted, options, progress, pulse } = *task;
         let (planned, failed) = self.plan_layers(source, wanted, batch, options, progress);
         if !failed.is_empty() {
             return failed.into_iter().map(|(index, error)| (index, Err(error))).collect();

@@ -83,6 +83,9 @@ pub enum LayerError {
     /// The whole blob could not be unpacked.
     #[error(transparent)]
     Unpack(#[from] UnpackError),
+    /// It is there and damaged, and could not be mended.
+    #[error("mend its damaged files")]
+    Mend(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A thread of the pull died.
     #[error("a thread of the pull died")]
     Died,

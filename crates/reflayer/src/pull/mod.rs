@@ -9,12 +9,14 @@ mod flight;
 mod layer;
 mod mark;
 mod plan;
+mod present;
 mod publish;
 mod pulse;
 mod watch;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd as _;
+use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,7 +29,9 @@ use transport::{ImageSource, Platform, Reference, ResolvedImage, TransportError}
 
 use crate::Store;
 use crate::candidates::Staged;
+use crate::check::CheckError;
 use crate::progress::Progress;
+use crate::repair::RepairReport;
 use crate::report::{ByteCounts, LayerCounts, LayerReport, LayerWay, PullReport};
 
 pub(crate) use blob_lock::remove_dead_blob_locks;
@@ -46,7 +50,9 @@ use damaged::explain_kept;
 use fetch::Batch;
 use layer::FetchedLayer;
 pub(crate) use layer::WantedLayer;
+use present::explain_mended;
 use publish::{Outcome, Publication};
+use pulse::Pulse;
 
 /// How an image is pulled.
 #[derive(Debug, Clone)]
@@ -68,6 +74,8 @@ pub struct PullOptions {
     /// used, unless nothing of it has moved for so long. A living pull shows that
     /// it moves about four times a second.
     pub patience: Duration,
+    /// Do not look into layers that are there for damaged files.
+    pub trust_present: bool,
 }
 
 impl Default for PullOptions {
@@ -80,6 +88,7 @@ impl Default for PullOptions {
             durability: Durability::Durable,
             layers_at_once: 2,
             patience: Duration::from_mins(1),
+            trust_present: false,
         }
     }
 }
@@ -117,6 +126,30 @@ pub enum PullError {
     Gone(LayerId),
 }
 
+impl From<CheckError> for PullError {
+    fn from(error: CheckError) -> Self {
+        match error {
+            CheckError::Record(error) => Self::Records(error),
+            CheckError::Fs(error) | CheckError::Flush(error) => Self::Fs(error),
+        }
+    }
+}
+
+/// What stays the same as long as a pull goes on.
+struct Task<'a> {
+    source: &'a dyn ImageSource,
+    wanted: &'a [WantedLayer],
+    options: &'a PullOptions,
+    progress: &'a Arc<dyn Progress + Send + Sync>,
+    pulse: &'a Pulse,
+}
+
+/// What is to be told of layers in the end, by their numbers.
+struct Told {
+    brought: Vec<Option<LayerReport>>,
+    mended: BTreeMap<usize, RepairReport>,
+}
+
 /// Layers of dead processes that are used as sources; one descriptor each.
 const DEAD_SOURCES: usize = 8;
 
@@ -126,10 +159,13 @@ const ATTEMPTS: usize = 5;
 impl Store {
     /// Pulls the image of `source` into this store.
     ///
-    /// Layers that the store or an additional one has are not touched, unless the tree or
-    /// something beside it is missing: such a layer is replaced. Others are taken by their TOC
-    /// where they have one, with all that any layer of this store can give, and
-    /// whole where not. Layers and image become visible together, at the end.
+    /// Layers that the store or an additional one has are not fetched, unless the tree or
+    /// something beside it is missing: such a layer is replaced. Into the store's own ones
+    /// is looked, at sizes and attributes of all files, and what is damaged is mended
+    /// as by [`Store::repair`], from `source`; but see [`PullOptions::trust_present`].
+    /// Other layers are taken by their TOC where they have one, with all that any layer of
+    /// this store can give, and whole where not. Layers and image become visible
+    /// together, at the end.
     ///
     /// A blob that another process pulls into this store, with the same run root,
     /// is waited for instead of fetched twice; see [`PullOptions::patience`].
@@ -155,42 +191,84 @@ impl Store {
         let pulse = mark.pulse()?;
         let progress = &pulse.over(progress.clone());
         let mut publication = Publication::new(&image, &name, &wanted, &mark, options.durability);
-        let mut reports: Vec<Option<LayerReport>> = vec![None; wanted.len()];
+        let mut told = Told { brought: vec![None; wanted.len()], mended: BTreeMap::new() };
+        let task = Task { source, wanted: &wanted, options, progress, pulse: &pulse };
+        let mut looks = !options.trust_present;
         for _ in 0..ATTEMPTS {
             let absent = self.claim_absent(&wanted, &publication, &mut claims, &**progress)?;
-            // After any wait: who was waited for may have died.
-            let dead = self.take_dead();
-            let present = |index: &usize| !absent.contains(index) && !publication.has(*index);
-            for index in (0..wanted.len()).filter(present) {
-                progress.done(index, LayerWay::Present);
+            let mut present: Vec<usize> = (0..wanted.len()).collect();
+            present.retain(|index| !absent.contains(index) && !publication.has(*index));
+            for index in &present {
+                progress.done(*index, LayerWay::Present);
             }
-            for batch in absent.chunks(Bounds::of(options).staged) {
-                let left = dead.iter().map(|layer| Staged { id: None, layer });
-                let staged = publication.staged().into_iter().chain(left).collect();
-                let batch = Batch { indices: batch, staged };
-                let fetched = self.fetch_layers(source, &wanted, batch, options, progress, &pulse);
-                let failure =
-                    self.take_fetched(&wanted, fetched, &mut publication, &mut reports)?;
-                if let Some(failure) = failure {
-                    self.keep_what_is_whole(publication);
-                    return Err(failure);
-                }
+            // What comes later is new.
+            if !std::mem::take(&mut looks) {
+                present.clear();
+            }
+            let done = self.bring_and_mend(&task, &absent, present, &mut publication, &mut told);
+            if let Err(failure) = done {
+                self.keep_what_is_whole(publication);
+                return Err(failure);
             }
             match self.publish(publication).map_err(Box::new)? {
                 Outcome::Published { image: image_id, kept } => {
-                    let mut layers = finish_reports(&wanted, reports);
+                    let mut layers = finish_reports(&wanted, told.brought);
                     let present = layers.iter_mut().filter(|l| l.path == LayerWay::Present);
                     let reasons = present.map(|layer| (&layer.layer_id, &mut layer.reason));
                     self.only_elsewhere()?.explain(reasons);
                     claims.explain(&mut layers);
                     explain_kept(&kept, &mut layers);
-                    return Ok(report(reference, name, image_id, &image, layers, started));
+                    let mended = explain_mended(told.mended, &mut layers);
+                    let report = report(reference, name, image_id, &image, layers, started);
+                    return Ok(PullReport { mended, ..report });
                 }
                 Outcome::Gone(back) => publication = back,
             }
         }
         let first = publication.missing().cloned();
         Err(PullError::Gone(first.unwrap_or_else(|| wanted[0].id.clone())))
+    }
+
+    /// Brings the layers that are absent, looks into those that are `present`, and mends
+    /// what is damaged: one after the other, since each may take many open files.
+    fn bring_and_mend(
+        &self,
+        task: &Task<'_>,
+        absent: &[usize],
+        present: Vec<usize>,
+        publication: &mut Publication<'_>,
+        told: &mut Told,
+    ) -> Result<(), PullError> {
+        // Looking is mostly waiting for the kernel, and bringing has threads enough.
+        let threads = if absent.is_empty() { task.options.layers_at_once.max(1) } else { 1 };
+        let (brought, found) = std::thread::scope(|scope| {
+            let look = scope.spawn(|| self.look_into(task, present, threads));
+            let brought = self.bring_absent(task, absent, publication, &mut told.brought);
+            (brought, look.join().unwrap_or_else(|panic| resume_unwind(panic)))
+        });
+        brought?;
+        let found = found?;
+        self.mend_found(task, &found, &mut told.mended)?;
+        publication.note_unusable(found.unusable);
+        Ok(())
+    }
+
+    fn bring_absent(
+        &self,
+        task: &Task<'_>,
+        absent: &[usize],
+        publication: &mut Publication<'_>,
+        reports: &mut [Option<LayerReport>],
+    ) -> Result<(), PullError> {
+        // Here, after any wait: who was waited for may have died.
+        let dead = self.take_dead();
+        for batch in absent.chunks(Bounds::of(task.options).staged) {
+            let left = dead.iter().map(|layer| Staged { id: None, layer });
+            let staged = publication.staged().into_iter().chain(left).collect();
+            let fetched = self.fetch_layers(task, Batch { indices: batch, staged });
+            self.take_fetched(task.wanted, fetched, publication, reports)?;
+        }
+        Ok(())
     }
 
     /// Removes what dead processes left, but for some staged layers, which are removed
@@ -216,14 +294,18 @@ impl Store {
         wanted: &[WantedLayer],
         publication: &Publication<'_>,
     ) -> Result<Vec<usize>, PullError> {
-        let mut absent = self.not_in_store(wanted)?;
+        let mut absent = self.not_in_store(wanted, publication.unusable())?;
         absent.retain(|index| !publication.has(*index));
         Ok(absent)
     }
 
     /// The layers that neither the store has (whole, as far as can be told without
-    /// reading their files) nor an additional one.
-    fn not_in_store(&self, wanted: &[WantedLayer]) -> Result<Vec<usize>, PullError> {
+    /// looking into them, and not `unusable`) nor an additional one.
+    fn not_in_store(
+        &self,
+        wanted: &[WantedLayer],
+        unusable: &BTreeSet<LayerId>,
+    ) -> Result<Vec<usize>, PullError> {
         let layers = self.layers.read()?;
         if self.lacks_records(&layers)? {
             return Err(PullError::LostRecords(layers.file()));
@@ -231,20 +313,24 @@ impl Store {
         // Images that cannot be recorded in the end are not worth a byte.
         drop(self.images.read()?);
         let elsewhere = self.elsewhere(layers.records(), &[]);
-        let damaged = self.damaged(wanted, &layers).replaced;
+        let damaged = self.damaged(wanted, unusable, &layers).replaced;
         let whole = |id| layers.get(id).is_some_and(|record| !record.is_incomplete());
         let present = |id| (whole(id) && !damaged.contains(id)) || elsewhere.has(id);
         Ok((0..wanted.len()).filter(|index| !present(&wanted[*index].id)).collect())
     }
 
-    /// Seals what came, notes the reports, and gives back the first failure.
+    /// Seals what came, and notes the reports.
+    ///
+    /// # Errors
+    ///
+    /// The first failure of a layer, or that of sealing.
     fn take_fetched(
         &self,
         wanted: &[WantedLayer],
         fetched: Vec<(usize, Result<FetchedLayer, LayerError>)>,
         publication: &mut Publication<'_>,
         reports: &mut [Option<LayerReport>],
-    ) -> Result<Option<PullError>, PullError> {
+    ) -> Result<(), PullError> {
         let mut failure = None;
         let mut filled = Vec::new();
         let mut facts = Vec::new();
@@ -269,7 +355,7 @@ impl Store {
         for ((index, facts), sealed) in facts.into_iter().zip(sealed) {
             publication.add(index, sealed, facts);
         }
-        Ok(failure)
+        failure.map_or(Ok(()), Err)
     }
 
     /// Those of the wanted layers that have a record.
@@ -316,5 +402,6 @@ fn report(
         duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         bytes,
         layers,
+        mended: RepairReport::default(),
     }
 }

@@ -1,5 +1,6 @@
 //! What a pull would do: the same steps, up to where the first file is made.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chunked::Plan;
@@ -134,7 +135,7 @@ impl Store {
     ) -> Result<ImagePlan, PullError> {
         let image = source.resolve(&options.platform)?;
         let wanted = WantedLayer::all(&image.layers);
-        let absent = self.not_in_store(&wanted)?;
+        let absent = self.not_in_store(&wanted, &BTreeSet::new())?;
         let mut layers: Vec<LayerPlan> = wanted.iter().map(present_layer).collect();
         let reasons = layers.iter_mut().map(|layer| (&layer.layer_id, &mut layer.reason));
         self.only_elsewhere()?.explain(reasons);

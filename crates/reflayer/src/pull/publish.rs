@@ -74,6 +74,8 @@ pub(super) struct Publication<'a> {
     gone: Option<LayerId>,
     /// Layers with a record that lack something.
     damaged: Damaged,
+    /// Layers with a record that are known to be of no use.
+    unusable: BTreeSet<LayerId>,
     /// Layers of others that were there when the filesystem was flushed.
     flushed: BTreeSet<LayerId>,
     /// Those that were not, and have to be before an image stands on them.
@@ -106,6 +108,7 @@ impl<'a> Publication<'a> {
             sealed: BTreeMap::new(),
             gone: None,
             damaged: Damaged::default(),
+            unusable: BTreeSet::new(),
             flushed: BTreeSet::new(),
             unflushed: BTreeSet::new(),
         }
@@ -117,6 +120,15 @@ impl<'a> Publication<'a> {
 
     pub(super) fn has(&self, index: usize) -> bool {
         self.sealed.contains_key(&index)
+    }
+
+    /// Notes layers that are there and have to be replaced.
+    pub(super) fn note_unusable(&mut self, layers: BTreeSet<LayerId>) {
+        self.unusable.extend(layers);
+    }
+
+    pub(super) fn unusable(&self) -> &BTreeSet<LayerId> {
+        &self.unusable
     }
 
     /// Notes layers that were there before the last flush of the filesystem.
@@ -225,7 +237,8 @@ impl Store {
         let elsewhere = self.elsewhere(&[], &[]);
         let mut layers = self.layers.write()?;
         self.remove_incomplete(&mut layers, &mut leftovers.removed)?;
-        publication.damaged = self.damaged(publication.wanted, &layers);
+        let Publication { wanted, unusable, .. } = publication;
+        publication.damaged = self.damaged(wanted, unusable, &layers);
         leftovers.sealed.extend(publication.without_present(&layers));
         let missing = publication.lowest_missing(&layers, &elsewhere);
         if let Some(index) = missing {

@@ -14,27 +14,25 @@ use tree::NewFile;
 
 use super::content::{BUFFER, Brought, Need};
 use super::error::MendError;
-use super::origin::Origin;
 use super::report::Got;
 use super::stage::Stage;
 use crate::pull::{WantedLayer, error_chain};
 use crate::unpack::decompress;
 
-/// Files that are filled from one fetch; each is open meanwhile.
-const AT_ONCE: usize = 64;
+/// Files that are filled from one fetch; each is open meanwhile, within what a pull may
+/// have open.
+const AT_ONCE: usize = 32;
 
-/// Makes the needed files from the layer's blob; tells what each took, and what was
-/// received in all.
+/// Makes the needed files from the layer's blob; tells what each took.
 pub(super) fn bring_from_blob(
-    origin: &Origin,
+    blob: &dyn RangeSource,
     layer: &WantedLayer,
     kept_toc: Option<Toc>,
     needs: &[Need<'_>],
     stage: &mut Stage<'_>,
-) -> Result<(Brought, u64), MendError> {
-    let blob = origin.source.blob(&layer.blob.digest, layer.blob.size)?;
+) -> Result<Brought, MendError> {
     let mut brought = Brought::new();
-    let by_toc = by_tocs(&*blob, layer, kept_toc, needs, stage, &mut brought);
+    let by_toc = by_tocs(blob, layer, kept_toc, needs, stage, &mut brought);
     if let Err(error) = by_toc {
         let error = error_chain(&error);
         tracing::info!(layer = %layer.blob.digest, error, "taking the whole blob");
@@ -42,10 +40,10 @@ pub(super) fn bring_from_blob(
     let left: Vec<Need<'_>> =
         needs.iter().filter(|need| !brought.contains_key(&need.number)).cloned().collect();
     if !left.is_empty() {
-        whole(&*blob, layer, &left, stage)?;
+        whole(blob, layer, &left, stage)?;
         brought.extend(left.iter().map(|need| (need.number, Got::default())));
     }
-    Ok((brought, blob.usage().bytes))
+    Ok(brought)
 }
 
 /// By the TOC that is kept, which costs nothing; else by the one in the blob.

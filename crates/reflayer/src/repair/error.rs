@@ -24,6 +24,8 @@ pub(super) enum MendError {
     Index(#[from] IndexError),
     #[error(transparent)]
     Publish(#[from] PublishError),
+    #[error(transparent)]
+    Flush(FsError),
     #[error("reach the blob")]
     Transport(#[from] TransportError),
     #[error("read the layer's TOC")]

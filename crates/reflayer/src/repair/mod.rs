@@ -8,6 +8,7 @@ mod layer;
 mod origin;
 mod place;
 mod plan;
+mod present;
 mod records;
 mod report;
 mod stage;
@@ -18,10 +19,11 @@ use transport::{ImageSource, Platform, Reference};
 use crate::check::{CheckError, CheckLevel, Finding, Problem};
 use crate::{GarbageOptions, Store};
 use error::MendError;
-use origin::Origins;
+use origin::{BlobsOfImages, Origins};
 use report::Notes;
 
 pub use report::{Mended, RepairReport};
+pub(crate) use structure::pulled_again;
 
 /// What opens the places that images come from.
 pub type Opener<'a> = dyn Fn(&Reference) -> Result<Box<dyn ImageSource>, Box<dyn std::error::Error + Send + Sync>>
@@ -89,13 +91,19 @@ impl Store {
         self.mend_fields(&survey.problems, &mut notes);
         let mounted = self.mounted_with_lowers(&*self.layers.read()?)?;
         let new = self.mend_structure(&survey, &mounted, &mut origins, &mut notes);
+        let mut blobs = BlobsOfImages { images: &survey.images, origins: &mut origins };
         for look in &survey.looks {
             if mounted.contains(&look.layer) {
                 notes.layer(&look.layer, MendError::Mounted.to_string());
             } else if let Some(record) = survey.layers.iter().find(|r| r.id == look.layer)
                 && !new.contains(&look.layer)
+                && let Err(error) = self.mend_layer(record, look, &mut blobs, &mut notes)
             {
-                self.mend_layer(record, look, &survey.images, &mut origins, &mut notes);
+                match error {
+                    // Looking again would find all of it in its place.
+                    MendError::Flush(error) => return Err(CheckError::Flush(error)),
+                    error => notes.layer(&record.id, crate::pull::error_chain(&error)),
+                }
             }
         }
         self.mend_indexes(&survey, &mounted, &mut notes);

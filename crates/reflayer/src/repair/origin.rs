@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use storage_core::{ImageId, ImageRecord, LayerId};
 use transport::{ImageSource, Reference, ResolvedImage};
 
+use super::error::MendError;
+use super::layer::{Blobs, Take};
 use super::{Opener, RepairOptions};
 use crate::pull::{WantedLayer, error_chain};
 
@@ -13,8 +15,8 @@ use crate::pull::{WantedLayer, error_chain};
 pub(super) struct Origin {
     pub(super) reference: Reference,
     pub(super) source: Box<dyn ImageSource>,
-    pub(super) image: ResolvedImage,
-    pub(super) wanted: Vec<WantedLayer>,
+    image: ResolvedImage,
+    wanted: Vec<WantedLayer>,
 }
 
 impl Origin {
@@ -23,7 +25,7 @@ impl Origin {
     }
 
     /// The layer of that id.
-    pub(super) fn layer(&self, id: &LayerId) -> Option<&WantedLayer> {
+    fn layer(&self, id: &LayerId) -> Option<&WantedLayer> {
         self.wanted.iter().find(|wanted| wanted.id == *id)
     }
 }
@@ -90,5 +92,33 @@ impl<'a> Origins<'a> {
         let image = source.resolve(&self.options.platform).map_err(|error| error_chain(&error))?;
         let wanted = WantedLayer::all(&image.layers);
         Ok(Origin { reference, source, image, wanted })
+    }
+}
+
+/// The blobs of some images' layers, wherever these images are.
+pub(super) struct BlobsOfImages<'o, 'a> {
+    pub(super) images: &'o [ImageRecord],
+    pub(super) origins: &'o mut Origins<'a>,
+}
+
+impl Blobs for BlobsOfImages<'_, '_> {
+    fn offer(&mut self, layer: &LayerId, take: &mut Take<'_>) -> Result<(), MendError> {
+        let mut last = MendError::Unreachable("no image stands on the layer".into());
+        for image in self.images {
+            let origin = match self.origins.of_image(image) {
+                Ok(origin) => origin,
+                Err(reason) => {
+                    last = MendError::Unreachable(reason);
+                    continue;
+                }
+            };
+            let Some(wanted) = origin.layer(layer) else { continue };
+            let blob = origin.source.blob(&wanted.blob.digest, wanted.blob.size);
+            match blob.map_err(MendError::from).and_then(|blob| take(wanted, &*blob)) {
+                Ok(()) => return Ok(()),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
     }
 }

@@ -1,10 +1,10 @@
 //! The renames that bring what was made into a layer.
 
 use std::collections::BTreeMap;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, BorrowedFd};
 
 use overlay_driver::StagedLayer;
-use rustix::fs::syncfs;
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat2, syncfs};
 use storage_core::{FsResultExt as _, LayerId, LayerPath, LayerRecord, Time};
 use tree::{Mender, Model, TreeError};
 
@@ -38,7 +38,7 @@ impl Store {
             let steps = plan.steps.iter().chain(&plan.links);
             for step in steps {
                 times.keep(&mut mender, step.path());
-                carry_out(&mut mender, step, stage, staged)?;
+                carry_out(&mut mender, step, diff.as_fd(), stage, staged)?;
             }
             times.give_back(&mut mender)?;
             // The deepest first: a mode may shut us out of what is below.
@@ -49,18 +49,22 @@ impl Store {
             }
             diff
         };
-        Ok(syncfs(diff.as_fd()).during("flush the filesystem of", "the layer")?)
+        let flushed = syncfs(diff.as_fd()).during("flush the filesystem of", "the layer");
+        flushed.map_err(MendError::Flush)
     }
 }
 
 fn carry_out(
     mender: &mut Mender<'_>,
     step: &Step,
+    diff: BorrowedFd<'_>,
     stage: &Stage<'_>,
     staged: &StagedLayer,
 ) -> Result<(), MendError> {
     match step {
-        Step::TakeAway(path) => mender.take_away(path)?,
+        Step::TakeAway(path) => unless_gone(mender.take_away(path))?,
+        // Another may have put it there since the layer was looked at, and filled it.
+        Step::Directory(path) if is_directory(diff, path) => {}
         Step::Directory(path) => mender.put_directory(path)?,
         Step::Put(path, number) if stage.has(*number) => {
             mender.put(path, staged.dirs().dest, &Stage::name(*number))?;
@@ -73,6 +77,22 @@ fn carry_out(
         },
     }
     Ok(())
+}
+
+/// Whether there is a directory at the path, and no link on the way to it.
+fn is_directory(diff: BorrowedFd<'_>, path: &LayerPath) -> bool {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let within = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    !path.is_root() && openat2(diff, path.as_path(), flags, Mode::empty(), within).is_ok()
+}
+
+/// What is not there needs nothing: it was taken away, here or by another who mends.
+fn unless_gone(done: Result<(), TreeError>) -> Result<(), TreeError> {
+    match done {
+        Err(TreeError::Fs(error)) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(TreeError::Parent { .. }) => Ok(()),
+        done => done,
+    }
 }
 
 /// The times of directories before names in them changed.
@@ -92,12 +112,7 @@ impl Times {
 
     fn give_back(self, mender: &mut Mender<'_>) -> Result<(), MendError> {
         for (path, time) in self.0 {
-            match mender.set_time(&path, time) {
-                // It was taken away since.
-                Err(TreeError::Fs(error)) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(TreeError::Parent { .. }) => {}
-                set => set?,
-            }
+            unless_gone(mender.set_time(&path, time))?;
         }
         Ok(())
     }

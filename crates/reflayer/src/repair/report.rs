@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use storage_core::{LayerId, LayerPath};
+use storage_core::{LayerId, LayerPath, Usage};
 
 use crate::check::{Finding, Problem};
 
@@ -15,6 +15,8 @@ pub struct RepairReport {
     pub findings: Vec<Mended>,
     /// Bytes received from where images come from, TOCs included.
     pub fetched: u64,
+    /// Requests sent for blobs.
+    pub requests: u64,
     /// What is still found afterwards.
     pub left: Vec<Finding>,
 }
@@ -41,6 +43,27 @@ impl RepairReport {
     pub fn is_whole(&self) -> bool {
         self.left.is_empty()
     }
+
+    /// What was mended, and what was not and why: a line each.
+    pub(crate) fn summary(&self) -> Vec<String> {
+        let (mended, left): (Vec<_>, Vec<_>) = self.findings.iter().partition(|m| m.repaired);
+        let mut lines = Vec::new();
+        if !mended.is_empty() {
+            lines.push(format!("{} damaged files mended", mended.len()));
+        }
+        if let Some(first) = left.first() {
+            lines.push(format!("{} damaged files left alone: {}", left.len(), first.reason));
+        }
+        lines
+    }
+
+    /// Adds what another repair did.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.findings.extend(other.findings);
+        self.left.extend(other.left);
+        self.fetched += other.fetched;
+        self.requests += other.requests;
+    }
 }
 
 /// Where the bytes of one file came from.
@@ -58,7 +81,7 @@ pub(super) struct Notes {
     /// How it was.
     how: BTreeMap<String, String>,
     files: BTreeMap<(LayerId, LayerPath), Got>,
-    fetched: u64,
+    usage: Usage,
 }
 
 impl Notes {
@@ -81,8 +104,10 @@ impl Notes {
         self.files.insert((layer.clone(), path.clone()), got);
     }
 
-    pub(super) fn fetched(&mut self, bytes: u64) {
-        self.fetched += bytes;
+    /// Counts what was received.
+    pub(super) fn used(&mut self, usage: Usage) {
+        self.usage.bytes += usage.bytes;
+        self.usage.requests += usage.requests;
     }
 
     pub(super) fn report(self, before: Vec<Finding>, left: Vec<Finding>) -> RepairReport {
@@ -107,7 +132,8 @@ impl Notes {
             Mended { finding, repaired, reason, fetched: got.fetched, reused: got.reused }
         };
         let findings = before.into_iter().map(mended).collect();
-        RepairReport { findings, fetched: self.fetched, left }
+        let Usage { bytes: fetched, requests } = self.usage;
+        RepairReport { findings, fetched, requests, left }
     }
 }
 

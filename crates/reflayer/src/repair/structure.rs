@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use storage_core::{ImageId, ImageRecord, LayerId};
+use storage_core::{ImageId, ImageRecord, LayerId, Usage};
 
 use super::error::MendError;
 use super::origin::Origins;
@@ -100,17 +100,20 @@ impl Store {
     ) -> Result<Vec<LayerId>, MendError> {
         let origin = origins.of_image(image).map_err(MendError::Unreachable)?;
         let Some(name) = image.names.first() else { return Err(MendError::Nameless) };
-        let options = PullOptions { name: Some(name.clone()), ..PullOptions::default() };
+        // Single files are mended by who calls this.
+        let options =
+            PullOptions { name: Some(name.clone()), trust_present: true, ..PullOptions::default() };
         let quiet: Arc<dyn Progress + Send + Sync> = Arc::new(());
         let pulled = self.pull(&*origin.source, &origin.reference, &options, &quiet)?;
-        notes.fetched(pulled.bytes.fetched);
+        let requests = pulled.layers.iter().map(|layer| layer.requests).sum();
+        notes.used(Usage { bytes: pulled.bytes.fetched, requests });
         let new = pulled.layers.into_iter().filter(|layer| layer.path != LayerWay::Present);
         Ok(new.map(|layer| layer.layer_id).collect())
     }
 }
 
 /// The layer or image that has to be pulled again, if that can help.
-fn pulled_again(problem: &Problem) -> Option<String> {
+pub(crate) fn pulled_again(problem: &Problem) -> Option<String> {
     match problem {
         Problem::MissingBigData { id, key } | Problem::DamagedBigData { id, key } => {
             (key != INDEX_KEY).then(|| id.clone())

@@ -1,12 +1,13 @@
 use std::fs::{self, File};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use reflayer::{CheckLevel, LayerWay, PullOptions, Store};
+use storage_core::{BlobDigest, Digest, RangeSource};
 use testkit::kill::{self, Errno, Watch};
-use transport::OciLayout;
+use transport::{ImageSource, OciLayout, Platform, ResolvedImage, TransportError};
 
 use crate::world::{FORMS, Form, World};
 
@@ -136,4 +137,147 @@ fn is_whole(place: &tempfile::TempDir, layer: &str) -> bool {
     let records: Vec<serde_json::Value> = serde_json::from_slice(&records).unwrap();
     let record = records.iter().find(|record| record["id"] == layer);
     record.is_some_and(|record| record["flags"]["incomplete"] != true)
+}
+
+/// Damages content and attributes; no source has to give anything for the last two.
+fn damage(world: &World) {
+    fs::remove_file(world.file("usr/lib/c")).unwrap();
+    File::options().write(true).open(world.file("etc/d")).unwrap().set_len(100).unwrap();
+    attributes_only(world);
+}
+
+fn attributes_only(world: &World) {
+    fs::set_permissions(world.file("etc/short"), fs::Permissions::from_mode(0o600)).unwrap();
+    fs::write(world.file("extra"), "").unwrap();
+}
+
+#[test]
+fn r7_a_pull_mends_damaged_files_and_says_so() {
+    for form in FORMS {
+        let world = World::new(form);
+        let whole = fs::metadata(world.file("var/kept")).unwrap();
+        damage(&world);
+        let report = world.pull("v1");
+        assert_eq!(report.layers[0].path, LayerWay::Present);
+        assert!(report.mended.is_whole(), "{form:?} {report:#?}");
+        assert!(report.mended.findings.iter().all(|mended| mended.repaired));
+        let note = format!("{} damaged files mended", report.mended.findings.len());
+        assert_eq!(report.layers[0].notes, [note]);
+        assert_eq!(report.bytes.fetched, report.mended.fetched);
+        assert!(report.layers[0].requests > 0);
+        if form == Form::Chunked {
+            // Two files of 40,000 random bytes.
+            assert!((80_000..82_000).contains(&report.bytes.fetched), "{}", report.bytes.fetched);
+        }
+        assert_eq!(fs::metadata(world.file("var/kept")).unwrap().ino(), whole.ino());
+        assert_eq!(world.found(CheckLevel::Content), [""; 0], "{form:?}");
+        let again = world.pull("v1");
+        assert_eq!((again.bytes.fetched, again.mended.findings.len()), (0, 0));
+    }
+}
+
+#[test]
+fn r7_a_pull_that_trusts_what_is_there_does_not_look() {
+    let world = World::new(Form::Chunked);
+    damage(&world);
+    let mut options = PullOptions::default();
+    options.trust_present = true;
+    let report = world.pull_from(&world.layout("v1"), &options).unwrap();
+    assert_eq!((report.bytes.fetched, report.mended.findings.len()), (0, 0));
+    assert!(!world.file("usr/lib/c").exists());
+}
+
+#[test]
+fn r7_a_source_without_blobs_matters_only_where_bytes_are_missing() {
+    let world = World::new(Form::Chunked);
+    let gone = Changing { layout: world.layout("v1"), without_blobs: true, meddle: |_: &_| {} };
+    let pull = || world.pull_from(&gone, &PullOptions::default());
+    assert!(pull().unwrap().mended.findings.is_empty());
+    attributes_only(&world);
+    assert!(pull().unwrap().mended.is_whole());
+    assert_eq!(world.found(CheckLevel::Content), [""; 0]);
+    damage(&world);
+    let error = pull().unwrap_err();
+    let cause = std::error::Error::source(&error).unwrap();
+    assert_eq!(cause.to_string(), "mend its damaged files", "{error:?}");
+    // What needs no bytes is mended all the same.
+    let left: Vec<_> = world.found(CheckLevel::Attributes);
+    assert_eq!(left.len(), 2, "{left:?}");
+    world.pull("v1");
+    assert_eq!(world.found(CheckLevel::Content), [""; 0]);
+}
+
+#[test]
+fn r7_a_layer_whose_tar_split_is_cut_is_brought_again() {
+    for form in FORMS {
+        let world = World::new(form);
+        let layer = world.layer("v1");
+        let split = world.path(&format!("root/overlay-layers/{layer}.tar-split.gz"));
+        for size in [0, 100] {
+            File::options().write(true).open(&split).unwrap().set_len(size).unwrap();
+            let report = world.pull("v1");
+            assert_ne!(report.layers[0].path, LayerWay::Present, "{form:?} {size}");
+            assert_eq!(world.found(CheckLevel::Content), [""; 0], "{form:?} {size}");
+        }
+    }
+}
+
+#[test]
+fn r12_a_layer_that_is_removed_while_it_is_mended_is_brought_again() {
+    let world = World::new(Form::Chunked);
+    damage(&world);
+    let remove = |world: &World| {
+        if world.store().remove_image("localhost/app:v1", false).is_ok() {
+            assert!(world.store().layers().unwrap().is_empty());
+        }
+    };
+    let source = Changing {
+        layout: world.layout("v1"),
+        without_blobs: false,
+        meddle: |_: &BlobDigest| remove(&world),
+    };
+    let report = world.pull_from(&source, &PullOptions::default()).unwrap();
+    assert_eq!(report.layers[0].path, LayerWay::Partial);
+    assert!(report.mended.is_whole(), "{report:#?}");
+    assert_eq!(world.found(CheckLevel::Content), [""; 0]);
+    assert_eq!(fs::read_dir(world.path("root/overlay/staging")).unwrap().count(), 0);
+}
+
+#[test]
+fn r12_two_pulls_mend_what_is_damaged_once() {
+    let world = World::new(Form::Chunked);
+    damage(&world);
+    let pull = || world.pull("v1");
+    let [one, two] = std::thread::scope(|scope| {
+        [scope.spawn(pull), scope.spawn(pull)].map(|pull| pull.join().unwrap())
+    });
+    let fetched = one.bytes.fetched + two.bytes.fetched;
+    // Two files of 40,000 random bytes.
+    assert!((80_000..82_000).contains(&fetched), "{one:#?} {two:#?}");
+    assert_eq!(world.found(CheckLevel::Content), [""; 0]);
+}
+
+/// A layout that does something when a blob is opened.
+struct Changing<F> {
+    layout: OciLayout,
+    without_blobs: bool,
+    meddle: F,
+}
+
+impl<F> std::fmt::Debug for Changing<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Changing")
+    }
+}
+
+impl<F: Fn(&BlobDigest) + Send + Sync> ImageSource for Changing<F> {
+    fn resolve(&self, platform: &Platform) -> Result<ResolvedImage, TransportError> {
+        self.layout.resolve(platform)
+    }
+
+    fn blob(&self, digest: &BlobDigest, size: u64) -> Result<Arc<dyn RangeSource>, TransportError> {
+        (self.meddle)(digest);
+        let missing = BlobDigest::from(Digest::of(b"missing"));
+        self.layout.blob(if self.without_blobs { &missing } else { digest }, size)
+    }
 }

@@ -11,7 +11,7 @@ use reflayer::{
 };
 use storage_core::RangeReader;
 use testkit::layout::Layout;
-use transport::{ImageSource as _, LayoutWriter, OciLayout, Platform};
+use transport::{ImageSource, LayoutWriter, OciLayout, Platform};
 
 /// How the layer stands in the registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,6 +109,18 @@ impl World {
         let quiet: Arc<dyn Progress + Send + Sync> = Arc::new(());
         let reference = format!("oci:layout:{tag}").parse().unwrap();
         self.store().pull(&self.layout(tag), &reference, &options, &quiet)
+    }
+
+    /// Pulls v1 from some other source, or in another way.
+    pub(crate) fn pull_from(
+        &self,
+        source: &dyn ImageSource,
+        options: &PullOptions,
+    ) -> Result<PullReport, PullError> {
+        let mut options = options.clone();
+        options.name = Some("localhost/app:v1".into());
+        let quiet: Arc<dyn Progress + Send + Sync> = Arc::new(());
+        self.store().pull(source, &"oci:layout:v1".parse().unwrap(), &options, &quiet)
     }
 
     /// The layers of an image, base first.

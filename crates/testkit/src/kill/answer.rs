@@ -1,4 +1,4 @@
-//! A stopped call's number and arguments, and an answer in the kernel's stead.
+//! A stopped call's number and arguments; others, and an answer in the kernel's stead.
 
 use anyhow::{Context, Result};
 use nix::errno::Errno;
@@ -28,6 +28,21 @@ pub(super) fn refuse(thread: Pid, errno: Errno) -> Result<()> {
     regs.orig_rax = u64::MAX;
     regs.rax = -i64::from(errno as i32) as u64;
     ptrace::setregs(thread, regs).context("write registers")
+}
+
+/// Gives the call at whose entry a thread stands another argument in the place `index`.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn change(thread: Pid, index: usize, argument: u64) -> Result<()> {
+    let mut regs = ptrace::getregs(thread).context("read registers")?;
+    let arguments =
+        [&mut regs.rdi, &mut regs.rsi, &mut regs.rdx, &mut regs.r10, &mut regs.r8, &mut regs.r9];
+    *arguments.into_iter().nth(index).context("an argument's place")? = argument;
+    ptrace::setregs(thread, regs).context("write registers")
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) fn change(_: Pid, _: usize, _: u64) -> Result<()> {
+    anyhow::bail!("calls can be changed on x86-64 only")
 }
 
 /// Where the number of a call is no plain register nothing is refused.

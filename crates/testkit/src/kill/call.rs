@@ -79,6 +79,8 @@ const COMMON: &[Row] = table! {
     syncfs = SYS_syncfs: When::Always,
     sync = SYS_sync: When::Always,
     mount = SYS_mount: When::Always,
+    fsopen = SYS_fsopen: When::Always,
+    fsconfig = SYS_fsconfig: When::Always,
     umount2 = SYS_umount2: When::Always,
     open_tree = SYS_open_tree: When::Always,
     move_mount = SYS_move_mount: When::Always,
@@ -122,6 +124,22 @@ impl Call {
     /// The file that the call is about: what its first argument is open on, or what it reads.
     pub fn file(&self) -> Option<&str> {
         self.file.as_deref()
+    }
+
+    /// Where the count of bytes stands that the call is to move, if it can move fewer.
+    pub(super) fn length(&self) -> Option<usize> {
+        let index = match self.name {
+            "read" | "write" | "pread64" | "pwrite64" => 2,
+            "sendfile" => 3,
+            "copy_file_range" | "splice" => 4,
+            _ => return None,
+        };
+        (self.arguments[index] > 1).then_some(index)
+    }
+
+    /// Whether the call moves bytes, and can move fewer than it is asked to.
+    pub fn moves(&self) -> bool {
+        self.length().is_some()
     }
 
     /// The call at whose entry a thread stands, if it can change something.

@@ -1,8 +1,8 @@
 use std::process::{Command, Stdio};
 
 use super::{
-    Call, Errno, Outcome, Watch, calls, run_disturbed, run_failing, run_until, run_until_with,
-    watched,
+    Call, Errno, Outcome, Watch, calls, run_disturbed, run_failing, run_short, run_until,
+    run_until_with, watched,
 };
 
 fn shell(script: &str, directory: &tempfile::TempDir) -> Command {
@@ -103,6 +103,21 @@ fn fails_changes_from_one_on() -> anyhow::Result<()> {
     assert!(matches!(outcome, Outcome::Ended { calls, .. } if calls.len() == 3));
     assert!(dir.path().join("a").is_dir() && !dir.path().join("b").exists());
     assert!(!dir.path().join("c").exists());
+    Ok(())
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn moves_a_single_byte() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    // Whoever wrote too little goes on with the rest.
+    for (n, writes) in [(1, 2), (2, 1)] {
+        let command = shell("mkdir -p a; printf text >b", &dir);
+        let outcome = run_short(command, &Watch::Changes, n)?;
+        let Outcome::Ended { status, calls } = outcome else { panic!("{outcome:?}") };
+        assert!(status.success() && names(&calls) == vec!["write"; writes], "{status} {calls:?}");
+        assert_eq!(std::fs::read(dir.path().join("b"))?, b"text");
+    }
     Ok(())
 }
 

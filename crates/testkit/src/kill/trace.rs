@@ -24,6 +24,8 @@ pub(super) enum Action {
     Kill,
     /// The kernel never sees it; the command is told that it failed.
     Fail(Errno),
+    /// It begins, and is to move a single byte.
+    Shorten,
 }
 
 /// What to do at the n-th call that counts; the first is 1.
@@ -127,10 +129,14 @@ impl<'a, F: AtCall> Trace<'a, F> {
             return Ok(());
         }
         if let Some(call) = self.watch.call(thread)? {
+            let length = call.length();
             self.calls.push(call);
             match (self.at_call)(self.calls.len() as u64) {
                 Action::GoOn => {}
                 Action::Fail(errno) => answer::refuse(thread, errno)?,
+                Action::Shorten => {
+                    answer::change(thread, length.context("a call that moves no bytes")?, 1)?;
+                }
                 Action::Kill => {
                     self.kill();
                     return Ok(());
