@@ -10,7 +10,7 @@ use tree::{Aspect, Difference, Model};
 use super::content::{look_at_content, name_changed};
 use super::look::{LayerData, maker_of, model_of};
 use super::problem::TAR_SPLIT;
-use super::{CheckError, CheckLevel, Problem};
+use super::{CheckError, CheckLevel, Problem, is_for_want_of_room};
 use crate::Store;
 use crate::pull::{INDEX_KEY, TOC_KEY};
 
@@ -111,6 +111,7 @@ impl Store {
         let diff = match self.driver.diff(&record.id) {
             Ok(diff) => diff,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if is_for_want_of_room(&error) => return Err(error.into()),
             Err(error) => {
                 let (layer, reason) = (record.id.clone(), crate::pull::error_chain(&error));
                 look.problems.push(Problem::Unreadable { layer, reason });

@@ -8,6 +8,7 @@ mod problem;
 mod records;
 mod survey;
 
+use rustix::io::Errno;
 use serde::Serialize;
 use storage_core::{FsError, RecordError};
 
@@ -65,6 +66,13 @@ pub enum CheckError {
     /// What was mended could not be brought to the disk.
     #[error("flush what was mended")]
     Flush(#[source] FsError),
+}
+
+/// Whether it was this process or the system that lacked descriptors or memory: of the store
+/// that tells nothing.
+fn is_for_want_of_room(error: &FsError) -> bool {
+    let errno = error.source.raw_os_error().map(Errno::from_raw_os_error);
+    errno.is_some_and(|errno| [Errno::MFILE, Errno::NFILE, Errno::NOMEM].contains(&errno))
 }
 
 impl Store {

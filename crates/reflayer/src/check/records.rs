@@ -4,7 +4,7 @@ use storage_core::{Digest, ImageRecord, Images, LayerId, LayerRecord, Layers, Re
 
 use super::harm::label;
 use super::problem::TAR_SPLIT;
-use super::{CheckError, Problem};
+use super::{CheckError, Problem, is_for_want_of_room};
 use crate::Store;
 use crate::documents::Documents;
 use crate::listing::chain;
@@ -66,6 +66,9 @@ impl Store {
             return Ok(vec![Problem::Incomplete { layer }]);
         }
         if let Err(error) = self.driver.diff(&layer) {
+            if is_for_want_of_room(&error) {
+                return Err(error.into());
+            }
             let reason = error.source.to_string();
             return Ok(vec![Problem::MissingTree { layer, reason }]);
         }
