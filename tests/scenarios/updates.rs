@@ -34,7 +34,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 /// Nothing is written to most of it.
-const DISK: u64 = 12 << 30;
+const DISK: u64 = 20 << 30;
 /// Fetched and written bytes may be so many parts of a hundred of what is missing.
 const PERCENT: u64 = 110;
 
