@@ -12,6 +12,7 @@ mod plan;
 mod present;
 mod publish;
 mod pulse;
+mod sound;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -74,7 +75,8 @@ pub struct PullOptions {
     /// used, unless nothing of it has moved for so long. A living pull shows that
     /// it moves about four times a second.
     pub patience: Duration,
-    /// Do not look into layers that are there for damaged files.
+    /// Do not look into layers that are there for damaged files. One that was found sound is
+    /// looked into again after a day, or a new start of the machine.
     pub trust_present: bool,
 }
 

@@ -10,6 +10,7 @@ use storage_core::{FsError, LayerId, Lock, RangeSource};
 
 use super::fetch::in_parallel;
 use super::layer::LayerError;
+use super::sound::Sound;
 use super::watch::Watched;
 use super::{PullError, Task};
 use crate::Store;
@@ -34,7 +35,8 @@ pub(super) struct Found {
 }
 
 impl Store {
-    /// Looks at sizes and attributes of all files of some layers, without a lock.
+    /// Looks at sizes and attributes of all files of some layers, without a lock; not of
+    /// those that were found [`Sound`] not long ago.
     ///
     /// Of a layer that differs only that is kept: it is looked at again before it is
     /// mended, when nothing else needs the memory.
@@ -49,14 +51,24 @@ impl Store {
         }
         let (started, count) = (Instant::now(), layers.len());
         let records = self.layers.read()?.records().to_vec();
+        let sound = Sound::open(&self.run_root)?;
         let looks = in_parallel(layers, threads, |index| {
             let id = &task.wanted[index].id;
             // An additional store may have it.
             let Some(record) = records.iter().find(|record| record.id == *id) else {
                 return Ok::<_, CheckError>(None);
             };
+            let tree = self.driver.diff(id).ok();
+            if tree.as_ref().is_some_and(|tree| sound.has(id, tree)) {
+                return Ok(None);
+            }
             let look = self.look_at_layer(record, CheckLevel::Attributes)?;
             task.pulse.beat();
+            if let (Some(look), Some(tree)) = (&look, &tree)
+                && !look.has_found()
+            {
+                sound.note(id, tree);
+            }
             let damaged = look.filter(LayerLook::has_found);
             let again = |look: &LayerLook| look.problems.iter().any(|p| pulled_again(p).is_some());
             Ok(damaged.map(|look| (index, again(&look))))

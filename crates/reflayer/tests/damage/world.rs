@@ -91,6 +91,11 @@ impl World {
         Store::open(&self.path("root"), &self.path("run")).unwrap()
     }
 
+    /// What the run root has is gone after a new start of the machine.
+    pub(crate) fn start_anew(&self) {
+        fs::remove_dir_all(self.path("run/reflayer-sound")).unwrap();
+    }
+
     pub(crate) fn layout(&self, tag: &str) -> OciLayout {
         let dir = match self.form {
             Form::Chunked => "chunked",
