@@ -17,6 +17,7 @@ use testkit::registry::{Mark, Registry, Traffic};
 use testkit::tried::tried;
 
 use crate::needs::on;
+use crate::repair::{Place, compressed, list_files};
 use crate::small;
 use crate::store::{Store, said};
 use crate::world;
@@ -43,7 +44,7 @@ fn by_ranges(filesystem: &Filesystem) -> Result<()> {
     store.pull(&name)?;
     let image = world::images(Compression::Chunked).image("v1")?;
     let damaged = damage_files(&store, &image, 17)?;
-    let compressed = compressed(&store, &image, &damaged.contents)?;
+    let compressed = compressed(&store, &damaged.contents)?;
     store.json(&["pull", "--trust-present", &name])?;
 
     let mark = registry.mark()?;
@@ -111,7 +112,8 @@ fn mounted(filesystem: &Filesystem) -> Result<()> {
 /// What was done to a store.
 struct Damaged {
     all: Vec<PathBuf>,
-    contents: BTreeSet<PathBuf>,
+    /// Of these, the files whose content is lost.
+    contents: BTreeSet<Place>,
     /// Files that are as they were, with their inodes.
     whole: Vec<(PathBuf, u64)>,
 }
@@ -120,19 +122,22 @@ struct Damaged {
 fn damage_files(store: &Store, image: &Image, seed: u64) -> Result<Damaged> {
     let mut files = Vec::new();
     for layer in &image.layers {
-        list_files(&store.diff(&layer.layer_id), &mut files)?;
+        let top = store.diff(&layer.layer_id);
+        list_files(&top, &top, &layer.layer_id, &mut files)?;
     }
     let mut dice = Dice::new(seed);
     let mut damaged = Damaged { all: Vec::new(), contents: BTreeSet::new(), whole: Vec::new() };
     for way in 0..count() {
-        let file = files.swap_remove(usize::try_from(dice.below(files.len() as u64))?);
+        let place = files.swap_remove(usize::try_from(dice.below(files.len() as u64))?);
+        let file = store.diff(&place.0).join(&place.1);
         damage(&file, way % 6).with_context(|| file.display().to_string())?;
         if way % 6 < 4 {
-            damaged.contents.insert(file.clone());
+            damaged.contents.insert(place);
         }
         damaged.all.push(file);
     }
-    for file in files {
+    for (layer, path) in files {
+        let file = store.diff(&layer).join(path);
         let inode = file.symlink_metadata()?.ino();
         damaged.whole.push((file, inode));
     }
@@ -155,39 +160,6 @@ fn damage(file: &Path, way: u64) -> Result<()> {
         _ => lchown(file, Some(stat.uid() + 1), Some(stat.gid() + 1))?,
     }
     Ok(())
-}
-
-/// Regular files with content and one name.
-fn list_files(directory: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
-    let mut entries = fs::read_dir(directory)?.collect::<std::io::Result<Vec<_>>>()?;
-    entries.sort_by_key(fs::DirEntry::file_name);
-    for entry in entries {
-        let (path, stat) = (entry.path(), entry.path().symlink_metadata()?);
-        if stat.is_dir() {
-            list_files(&path, files)?;
-        } else if stat.is_file() && stat.len() > 0 && stat.nlink() == 1 {
-            files.push(path);
-        }
-    }
-    Ok(())
-}
-
-/// Compressed bytes of files, as the TOCs beside the layers have them.
-fn compressed(store: &Store, image: &Image, files: &BTreeSet<PathBuf>) -> Result<u64> {
-    let mut sum = 0;
-    for layer in image.layers.iter().map(|layer| &layer.layer_id) {
-        let beside = store.root().join("overlay-layers").join(layer);
-        let toc = fs::read(beside.join("=enN0ZC1jaHVua2VkLW1hbmlmZXN0"))?;
-        let toc: Value = serde_json::from_slice(&toc)?;
-        for entry in toc["entries"].as_array().context("a TOC has entries")? {
-            let name = entry["name"].as_str().unwrap_or_default().trim_start_matches("./");
-            if entry["type"] == "reg" && files.contains(&store.diff(layer).join(name)) {
-                let offset = |key: &str| entry[key].as_u64().unwrap_or_default();
-                sum += offset("endOffset") - offset("offset");
-            }
-        }
-    }
-    Ok(sum)
 }
 
 /// Requests for the blobs of an image's layers.

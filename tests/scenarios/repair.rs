@@ -44,7 +44,7 @@ fn count() -> u64 {
 }
 
 /// A layer and a path in it.
-type Place = (String, String);
+pub(crate) type Place = (String, String);
 
 fn by_ranges(filesystem: &Filesystem) -> Result<()> {
     let repository = format!("repair-{}/app", filesystem.name);
@@ -162,7 +162,12 @@ pub(crate) fn damage(file: &Path, way: u64) -> Result<()> {
 }
 
 /// Regular files with content and one name.
-fn list_files(top: &Path, dir: &Path, layer: &str, files: &mut Vec<Place>) -> Result<()> {
+pub(crate) fn list_files(
+    top: &Path,
+    dir: &Path,
+    layer: &str,
+    files: &mut Vec<Place>,
+) -> Result<()> {
     let mut entries = fs::read_dir(dir)?.collect::<std::io::Result<Vec<_>>>()?;
     entries.sort_by_key(fs::DirEntry::file_name);
     for entry in entries {
@@ -224,7 +229,7 @@ fn repair(store: &Store, more: &[&str]) -> Result<Value> {
 }
 
 /// Compressed bytes of files, as the TOCs beside the layers have them.
-fn compressed(store: &Store, files: &BTreeSet<Place>) -> Result<u64> {
+pub(crate) fn compressed(store: &Store, files: &BTreeSet<Place>) -> Result<u64> {
     let layers: BTreeSet<&String> = files.iter().map(|(layer, _)| layer).collect();
     let mut sum = 0;
     for layer in layers {
