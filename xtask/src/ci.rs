@@ -33,9 +33,9 @@ pub(crate) fn run() -> Result<()> {
         Ok(lints.run()?)
     })?;
     step("tests", || {
-        cmd!(sh, "cargo test --workspace --locked").run()?;
+        cmd!(sh, "cargo test --workspace --locked --no-fail-fast").run()?;
         if packages::is_root() {
-            cmd!(sh, "cargo test --workspace --locked --lib -- --ignored").run()?;
+            cmd!(sh, "cargo test --workspace --locked --lib --no-fail-fast -- --ignored").run()?;
         }
         Ok(())
     })?;

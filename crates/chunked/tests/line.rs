@@ -60,7 +60,7 @@ fn a_line_that_turns_out_to_be_another_is_asked_otherwise() {
         parallel: 1,
         ranges_per_request: 1,
     };
-    let far = Link { round_trip: Duration::from_secs(1), bytes_per_second: 1e7, ..exact };
+    let far = Link { round_trip: Duration::from_millis(500), bytes_per_second: 1e6, ..exact };
     for links in [[exact, far], [far, exact], [exact, exact]] {
         let inner = built.source();
         let source = Changing { inner, links, asked: Mutex::default() };
