@@ -16,9 +16,11 @@ use testkit::compare;
 use testkit::dice::Dice;
 use testkit::fs_role::Filesystem;
 use testkit::judge;
-use testkit::loop_fs::LoopFs;
+use testkit::loop_fs::{Journal, LoopFs};
 use testkit::peer::Compression;
 use testkit::tried::tried;
+
+use Journal::{Lost, Written};
 
 use crate::built::Built;
 use crate::needs::on;
@@ -69,8 +71,8 @@ impl Machine {
     }
 
     /// A boot empties the run root.
-    fn cut_power(&self) -> Result<()> {
-        self.disk.cut_power()?;
+    fn cut_power(&self, journal: Journal) -> Result<()> {
+        self.disk.cut_power(journal)?;
         let run = self.store.run_root();
         if run.exists() { fs::remove_dir_all(run).context("empty the run root") } else { Ok(()) }
     }
@@ -106,18 +108,25 @@ impl Machine {
 }
 
 fn at_return(kind: &Filesystem) -> Result<()> {
-    for pause in if full() { &[0, 1, 10][..] } else { &[0, 1] } {
+    let cuts: &[(u64, Journal)] = if full() {
+        &[(0, Lost), (0, Written), (1, Lost), (1, Written), (10, Lost), (10, Written)]
+    } else {
+        &[(0, Lost), (1, Written)]
+    };
+    for (pause, journal) in cuts {
         let machine = Machine::new(kind)?;
         for version in ["v1", "v2"] {
             machine.pull(&[], version)?;
             sleep(Duration::from_secs(*pause));
-            machine.cut_power()?;
-            let at = || format!("{version}, cut {pause} s after its pull had returned");
+            machine.cut_power(*journal)?;
+            let at =
+                || format!("{version}, cut {pause} s after its pull had returned, {journal:?}");
             machine.store.expect_clean().with_context(at)?;
             machine.expect(version).with_context(at)?;
         }
         machine.expect("v1")?;
-        tried(kind.name, 2, &format!("power cuts {pause} s after return"))?;
+        let what = format!("power cuts {pause} s after return, the journal {journal:?}");
+        tried(kind.name, 2, &what.to_lowercase())?;
     }
     Ok(())
 }
@@ -142,26 +151,29 @@ fn at_any_moment(kind: &Filesystem) -> Result<()> {
         // Whoever runs without a disk does not run on.
         child.kill().context("stop the pull")?;
         child.wait()?;
-        machine.cut_power()?;
-        let has = machine.has("v2").with_context(|| format!("cut {cut}: the store opens"))?;
-        ensure!(has || !ended, "cut {cut}: the pull had ended, and its image is lost");
+        let journal = if cut % 2 == 0 { Lost } else { Written };
+        machine.cut_power(journal)?;
+        let at = || format!("cut {cut}, {journal:?}");
+        let has = machine.has("v2").with_context(|| format!("{}: the store opens", at()))?;
+        ensure!(has || !ended, "{}: the pull had ended, and its image is lost", at());
         old += u64::from(!has);
         machine.store.json(&["gc"])?;
-        machine.store.expect_clean().with_context(|| format!("cut {cut}, image there: {has}"))?;
+        machine.store.expect_clean().with_context(|| format!("{}, image there: {has}", at()))?;
         ensure!(machine.store.leftovers().is_empty(), "{:?}", machine.store.leftovers());
         machine.expect("v1")?;
-        machine.pull(&[], "v2").with_context(|| format!("the pull after cut {cut}"))?;
+        machine.pull(&[], "v2").with_context(|| format!("the pull after {}", at()))?;
         machine.expect("v2")?;
     }
     eprintln!("{}: of {cuts} cuts {old} left the old state", kind.name);
-    tried(kind.name, cuts, "power cuts at random moments")
+    tried(kind.name, cuts.div_ceil(2), "power cuts at random moments, the journal lost")?;
+    tried(kind.name, cuts / 2, "power cuts at random moments, the journal written")
 }
 
 /// If nothing is lost even so, a cut is none, and the others prove nothing.
 fn blindness(kind: &Filesystem) -> Result<()> {
     let machine = Machine::new(kind)?;
     machine.pull(&["--no-sync"], "v1")?;
-    machine.cut_power()?;
+    machine.cut_power(Lost)?;
     ensure!(!machine.is_sound(), "a pull without flushing has survived a power cut");
     Ok(())
 }
@@ -184,7 +196,7 @@ fn podman(kind: &Filesystem) -> Result<()> {
         let (overlay, before) =
             (machine.store.root().join("overlay"), machine.place.path().join("before"));
         judge::run(Command::new("cp").arg("-a").args([&overlay, &before]))?;
-        machine.cut_power()?;
+        machine.cut_power(Lost)?;
         let after = compare::trees(&before, &overlay, &compare::Options::default());
         // Before the cut all was as podman had made it, whatever that is.
         let sound = after.is_ok_and(|found| found.is_empty());

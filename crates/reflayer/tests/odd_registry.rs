@@ -8,10 +8,10 @@ use reflayer::{CheckLevel, Durability, Progress, PullOptions, PullReport, Store}
 use testkit::causes::chain;
 use testkit::compare;
 use testkit::forged::{Forged, Item, Recipe, file};
-use testkit::odd_registry::{LOGIN, Mode, OddRegistry};
+use testkit::odd_registry::{LOGIN, Mode, OddRegistry, Tokens};
 use testkit::tree::noise;
 use testkit::tried::tried;
-use transport::{Credentials, CredentialsError, Login, Options, Registry};
+use transport::{Credentials, CredentialsError, Endpoint, Login, Options, Registry};
 
 /// What a pull ends in.
 #[derive(Debug, Clone, Copy)]
@@ -24,7 +24,10 @@ enum End {
 
 use End::{Error, Right};
 
-const MODES: [(Mode, End); 54] = [
+const OTHER_TYPE: End = Error("but was referred to as");
+const NO_TOKEN: End = Error("holds no usable token");
+
+const MODES: &[(Mode, End)] = &[
     (Mode::Right, Right),
     // Ranges that are none, or others.
     (Mode::WholeForRange, Right),
@@ -46,11 +49,14 @@ const MODES: [(Mode, End); 54] = [
     // Answers that are none.
     (Mode::Status(204), Error("")),
     (Mode::Status(304), Error("")),
+    (Mode::Status(401), Error("does not accept the login")),
+    (Mode::Status(403), Error("403")),
     (Mode::Status(404), Error("not found")),
     (Mode::Status(429), Error("429")),
     (Mode::Status(500), Error("500")),
     (Mode::Status(503), Error("503")),
     (Mode::Status(999), Error("999")),
+    (Mode::StatusAtFirst(401), Error("does not accept the login")),
     (Mode::StatusAtFirst(408), Right),
     (Mode::StatusAtFirst(429), Right),
     (Mode::StatusAtFirst(500), Right),
@@ -71,17 +77,85 @@ const MODES: [(Mode, End); 54] = [
     (Mode::Encoded, Error("ncod")),
     // Documents.
     (Mode::BlobIsAPage, Right),
-    (Mode::ManifestIsAPage, Right),
+    (Mode::ManifestIsCalled("text/html"), Right),
+    (Mode::ManifestIsCalled("application/json"), Right),
+    (Mode::ManifestIsCalled("application/octet-stream"), Right),
+    (Mode::ManifestIsCalled("application/vnd.oci.image.manifest.v1+json; charset=utf-8"), Right),
+    (Mode::ManifestIsCalled("application/vnd.docker.distribution.manifest.v1+prettyjws"), Right),
+    (Mode::ManifestIsCalled("application/vnd.docker.distribution.manifest.v2+json"), OTHER_TYPE),
+    (Mode::ManifestIsCalled("application/vnd.oci.image.index.v1+json"), OTHER_TYPE),
     (Mode::ManifestHasNoType, Right),
     (Mode::ManifestOfOtherDigest, Right),
-    (Mode::ManifestEndless, Error("")),
-    // Redirects.
+    (Mode::ManifestEndless, Error("more than")),
+    (Mode::IndexIsCalled("application/vnd.oci.image.index.v1+json"), Right),
+    (Mode::IndexIsCalled("text/plain; charset=utf-8"), Right),
+    (Mode::IndexIsCalled("application/vnd.oci.image.manifest.v1+json"), OTHER_TYPE),
+    (Mode::IndexIsCalled("application/vnd.docker.distribution.manifest.list.v2+json"), OTHER_TYPE),
+    (Mode::IndexCallsManifest("application/vnd.oci.image.index.v1+json"), OTHER_TYPE),
+    (Mode::IndexCallsManifest("application/vnd.docker.distribution.manifest.v2+json"), OTHER_TYPE),
+    (Mode::IndexCallsManifest("text/html"), Error("has no image for")),
+    // Redirects: to wherever content may come from, and no secret goes along.
     (Mode::RedirectElsewhere, Right),
+    (Mode::RedirectBy(300), Error("300")),
+    (Mode::RedirectBy(301), Right),
+    (Mode::RedirectBy(302), Right),
+    (Mode::RedirectBy(303), Right),
+    (Mode::RedirectBy(305), Error("305")),
+    (Mode::RedirectBy(308), Right),
+    (Mode::RedirectProtected, Right),
+    (Mode::RedirectUp, Right),
+    // Go's tools go down without the login. Who asked for HTTPS does not want others to
+    // see what comes, and they would.
+    (Mode::RedirectDown, Error("a redirect from HTTPS down to plain HTTP")),
     (Mode::RedirectToALogin, Error("401")),
-    (Mode::RedirectInACircle, Error("redirect")),
-    (Mode::RedirectTo("http://192.0.2.1/blob"), Error("")),
-    (Mode::RedirectTo("file:///etc/passwd"), Error("")),
-    (Mode::RedirectToNowhere, Error("")),
+    (Mode::RedirectThereAndBack, Error("does not accept the login")),
+    (Mode::RedirectToOtherName, Right),
+    (Mode::RedirectInACircle, Error("more than 10 redirects")),
+    (Mode::RedirectTo("http://192.0.2.1/blob"), Error("a redirect to plain HTTP at 192.0.2.1")),
+    (Mode::RedirectTo("file:///etc/passwd"), Error("which is not HTTP")),
+    (Mode::RedirectTo("http://someone:something@127.0.0.1:1/"), Error("a usable location")),
+    (Mode::RedirectTo("http://["), Error("a usable location")),
+    (Mode::RedirectToNowhere, Error("a usable location")),
+    // HTTPS.
+    (Mode::Protected, Right),
+    (Mode::UnknownAuthority, Error("certificate")),
+    (Mode::CertificateOfAnother, Error("certificate")),
+    // Logins, and tokens.
+    (Mode::AsksFor("Negotiate, Basic realm=\"odd\""), Right),
+    (Mode::AsksFor("Negotiate"), Error("of an unknown kind")),
+    (Mode::AsksFor("Basic"), Right),
+    (Mode::AsksFor(""), Error("of an unknown kind")),
+    (Mode::AsksFor("Bearer"), Error("names the token service")),
+    (Mode::Tokens(Tokens::Right), Right),
+    (Mode::Tokens(Tokens::Protected), Right),
+    (Mode::Tokens(Tokens::OfUses(1)), Right),
+    (Mode::Tokens(Tokens::OfUses(2)), Right),
+    (Mode::Tokens(Tokens::OfUses(5)), Right),
+    (Mode::Tokens(Tokens::NeverGood), Error("401")),
+    (Mode::Tokens(Tokens::NotForBlobs), Error("401")),
+    (Mode::Tokens(Tokens::Living("0")), Right),
+    (Mode::Tokens(Tokens::Living("-1")), Right),
+    (Mode::Tokens(Tokens::Living("18446744073709551615")), Right),
+    (Mode::Tokens(Tokens::Living("1e300")), Right),
+    (Mode::Tokens(Tokens::Living("\"soon\"")), Right),
+    (Mode::Tokens(Tokens::Instead("<html>")), NO_TOKEN),
+    (Mode::Tokens(Tokens::Instead("{}")), NO_TOKEN),
+    (Mode::Tokens(Tokens::Instead("{\"token\": \"\"}")), NO_TOKEN),
+    (Mode::Tokens(Tokens::Instead("{\"token\": 1}")), NO_TOKEN),
+    (Mode::Tokens(Tokens::Instead("{\"token\": \"a\\r\\nX-Odd: b\"}")), NO_TOKEN),
+    (Mode::Tokens(Tokens::Endless), Error("more than")),
+    (Mode::Tokens(Tokens::Stall), Error("nothing came")),
+    (Mode::Tokens(Tokens::Status(404)), Error("not found")),
+    (Mode::Tokens(Tokens::Status(500)), Error("500")),
+    (Mode::Tokens(Tokens::Status(204)), Error("204")),
+    (Mode::Tokens(Tokens::StatusAtFirst(503)), Right),
+    (Mode::Tokens(Tokens::From("http://192.0.2.1/token")), Error("names the token service")),
+    (Mode::Tokens(Tokens::From("file:///etc/passwd")), Error("names the token service")),
+    (Mode::Tokens(Tokens::FromBelow), Error("names the token service")),
+    (Mode::Tokens(Tokens::Elsewhere), Right),
+    (Mode::Tokens(Tokens::ElsewhereForALogin), Error("does not accept the login")),
+    (Mode::Tokens(Tokens::RedirectDown), Error("a redirect from HTTPS down to plain HTTP")),
+    // What is no answer at all.
     (Mode::ManyHeaders, Error("")),
     (Mode::NoHttp, Error("")),
 ];
@@ -169,7 +243,10 @@ fn pull(root: &Path, registry: &OddRegistry) -> Result<PullReport, String> {
     options.stall = Duration::from_millis(400);
     options.retry.attempts = 3;
     options.retry.first_pause = Duration::from_millis(1);
-    let name = registry.reference();
+    let mut place = Endpoint::new(registry.location(), false);
+    place.certificates.authorities.extend(registry.authority().map(Vec::from));
+    options.endpoints.push(place);
+    let name = format!("{}:v1", registry.location());
     let source = Registry::new(&name.parse().map_err(text)?, &options).map_err(|e| chain(&e))?;
     let mut options = PullOptions::default();
     options.durability = Durability::Volatile;

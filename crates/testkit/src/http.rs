@@ -1,7 +1,7 @@
 //! An HTTP server that can do everything wrong.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -128,15 +128,31 @@ impl Server {
     ///
     /// If there is no port to be had.
     pub fn start(handler: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
+        Self::start_on(Ok, handler)
+    }
+
+    /// Starts one that speaks by what `open` makes of a connection.
+    pub(crate) fn start_on<S: Read + Write>(
+        open: impl Fn(TcpStream) -> io::Result<S> + Send + Sync + 'static,
+        handler: impl Fn(&Request) -> Answer + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("its address");
         let log = Arc::new(Mutex::new(Vec::new()));
         let (sender, closed) = std::sync::mpsc::channel();
-        let (handler, requests) = (Arc::new(handler), log.clone());
+        let (shared, requests) = (Arc::new((open, handler)), log.clone());
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (handler, log, sender) = (handler.clone(), requests.clone(), sender.clone());
-                thread::spawn(move || serve(&stream, &*handler, &log, &sender));
+                let (shared, log, sender) = (shared.clone(), requests.clone(), sender.clone());
+                thread::spawn(move || {
+                    let (open, handler) = &*shared;
+                    // Or else each body waits for its head to be confirmed.
+                    if stream.set_nodelay(true).is_ok()
+                        && let Ok(mut stream) = open(stream)
+                    {
+                        serve(&mut stream, handler, &log, &sender);
+                    }
+                });
             }
         });
         Self { address, log, closed: Mutex::new(closed) }
@@ -159,15 +175,11 @@ impl Server {
 }
 
 fn serve(
-    mut stream: &TcpStream,
+    stream: &mut (impl Read + Write),
     handler: &dyn Fn(&Request) -> Answer,
     log: &Mutex<Vec<Request>>,
     closed: &std::sync::mpsc::Sender<()>,
 ) {
-    // Or else each body waits for its head to be confirmed.
-    if stream.set_nodelay(true).is_err() {
-        return;
-    }
     while let Some(request) = read_request(stream) {
         log.lock().expect("nobody panics with the log").push(request.clone());
         let answer = handler(&request);
@@ -210,7 +222,7 @@ fn head(answer: &Answer) -> Vec<u8> {
 }
 
 /// None at the end of the connection, and for what is not HTTP: a greeting of TLS.
-fn read_request(mut stream: &TcpStream) -> Option<Request> {
+fn read_request(stream: &mut impl Read) -> Option<Request> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];

@@ -6,8 +6,8 @@
 //! counts what an update has to fetch ([`exact`]) and what it takes of the disk
 //! ([`disk`], [`extents`]), stops a program at any of its system calls ([`kill`]), slows
 //! its network down ([`proxy`]), rebuilds its disk as a power cut may have left it
-//! ([`recorder`]), and plays a server ([`http`]), or a registry that does one thing wrong
-//! ([`odd_registry`]).
+//! ([`recorder`]), and plays a server ([`http`]). With the feature `tls` it plays servers
+//! of HTTPS (`tls`), and a registry that does one thing wrong (`odd_registry`).
 //!
 //! It shares no code with what it judges: no crate of reflayer is used here,
 //! so that a mistake of theirs cannot be a mistake of the judge.
@@ -42,6 +42,7 @@ pub mod kill;
 pub mod layout;
 pub mod locks;
 pub mod loop_fs;
+#[cfg(feature = "tls")]
 pub mod odd_registry;
 pub mod odd_tail;
 pub mod peer;
@@ -49,6 +50,8 @@ pub mod proxy;
 pub mod recorder;
 pub mod registry;
 pub mod tar;
+#[cfg(feature = "tls")]
+pub mod tls;
 pub mod tree;
 pub mod tried;
 pub mod versions;

@@ -17,6 +17,15 @@ pub struct LoopFs {
     image: PathBuf,
 }
 
+/// What becomes of the part of the journal that is not on the disk when the power goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Journal {
+    /// It is lost with all else.
+    Lost,
+    /// It was written just before: names and sizes are there, and the data they speak of is not.
+    Written,
+}
+
 impl LoopFs {
     /// Makes a filesystem of the kind `name` (`xfs`, `btrfs`, `ext4`) below `place`, and mounts it.
     ///
@@ -56,16 +65,19 @@ impl LoopFs {
         Ok(made)
     }
 
-    /// Cuts the power and turns it on again: what was not on the disk is lost, the
-    /// journal that was not written included. For xfs and ext4; nobody may have a file
-    /// on it open.
+    /// Cuts the power and turns it on again: what was not on the disk is lost. For xfs and
+    /// ext4; nobody may have a file on it open.
     ///
     /// # Errors
     ///
     /// If the filesystem cannot be stopped, or not be mounted again.
-    pub fn cut_power(&self) -> Result<()> {
+    pub fn cut_power(&self, journal: Journal) -> Result<()> {
         let path = &self.filesystem.path;
-        judge::run(Command::new("xfs_io").args(["-x", "-c", "shutdown"]).arg(path))?;
+        let shutdown = match journal {
+            Journal::Lost => "shutdown",
+            Journal::Written => "shutdown -f",
+        };
+        judge::run(Command::new("xfs_io").args(["-x", "-c", shutdown]).arg(path))?;
         judge::run(Command::new("umount").arg(path))?;
         self.mount()
     }

@@ -1,15 +1,20 @@
 //! Bombs, and the memory that a pull may have: 64 MiB and 250 bytes for each entry of a
 //! TOC, with the window of a zstd stream on top.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;
 use testkit::forged::{Forged, Recipe, dir, file, zstd_decoded, zstd_with_window};
 use testkit::fs_role::Filesystem;
+use testkit::tried::tried;
 
 use super::image;
 use crate::store::{Store, said};
@@ -90,14 +95,16 @@ fn many_chunks(count: usize) -> Recipe {
 }
 
 fn window(log: u32) -> Recipe {
-    honest().toc_bytes(|toc| toc.extend(vec![b' '; 2 * MIB])).toc_payload(move |payload| {
+    // Nearly as much as a TOC of this blob may have.
+    honest().toc_bytes(|toc| toc.extend(vec![b' '; 60 * MIB])).toc_payload(move |payload| {
         let toc = zstd_decoded(payload);
         *payload = zstd_of(&toc, log);
     })
 }
 
 fn blob_window(log: u32) -> Recipe {
-    honest().trailer(vec![0; 2 * MIB]).as_blob("tar+zstd", move |tar| zstd_of(tar, log))
+    // More than the window, so that all of it is used.
+    honest().trailer(vec![0; 136 * MIB]).as_blob("tar+zstd", move |tar| zstd_of(tar, log))
 }
 
 /// Compressed with a window of so many bits, if they are more than usual.
@@ -106,6 +113,7 @@ fn zstd_of(bytes: &[u8], log: u32) -> Vec<u8> {
 }
 
 pub(super) fn bombs(filesystem: &Filesystem) -> Result<()> {
+    let mut seen = BTreeMap::<usize, Seen>::new();
     for bomb in list() {
         let store = Store::new(filesystem)?;
         let limit = 64 * MIB + 250 * bomb.entries + if bomb.window { 128 * MIB } else { 0 };
@@ -114,14 +122,18 @@ pub(super) fn bombs(filesystem: &Filesystem) -> Result<()> {
             let group = Group::new(limit).context("a group with a limit of memory")?;
             let arguments: &[&str] =
                 if full { &["pull", "--full", &reference] } else { &["pull", &reference] };
-            let out = group.command(&store.patient(120, arguments)).output()?;
-            let peak = group.peak()? / MIB;
+            let (out, resident) = group.run(&store.patient(120, arguments))?;
+            let peak = group.peak()? / 1024;
+            let seen = seen.entry(limit / 1024).or_default();
+            seen.pulls += 1;
+            seen.resident = seen.resident.max(resident);
+            seen.peak = seen.peak.max(peak);
             let text = said(&out);
             eprintln!(
-                "{}: blob {} bytes, {peak} of {} MiB, {}",
+                "{}: blob {} bytes, {resident} KiB and with files {peak} of {}, {}",
                 bomb.name,
                 bomb.layer.blob.len(),
-                limit / MIB,
+                limit / 1024,
                 text.lines().next().unwrap_or_default().chars().take(150).collect::<String>()
             );
             ensure!(out.status.signal().is_none(), "{}: {}: {text}", bomb.name, out.status);
@@ -139,7 +151,22 @@ pub(super) fn bombs(filesystem: &Filesystem) -> Result<()> {
         }
         store.expect_clean()?;
     }
+    for (limit, Seen { pulls, resident, peak }) in seen {
+        tried(filesystem.name, pulls, &format!("pulls of bombs within {limit} KiB"))?;
+        tried(filesystem.name, resident, &format!("KiB at the most within {limit}"))?;
+        tried(filesystem.name, peak, &format!("KiB with cached files within {limit}"))?;
+    }
     Ok(())
+}
+
+/// The pulls under one limit, and the most memory that one took, in KiB.
+#[derive(Default)]
+struct Seen {
+    pulls: u64,
+    /// Of one process.
+    resident: u64,
+    /// Of all together, with what the kernel keeps of their files until it needs the room.
+    peak: u64,
 }
 
 /// A cgroup of the old or the new kind.
@@ -150,8 +177,8 @@ struct Group {
 
 impl Group {
     fn new(limit: usize) -> Result<Self> {
-        static NUMBER: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
-        let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("reflayer-scenario-{}-{number}", std::process::id());
         let (top, new_kind, file) = [
             ("/sys/fs/cgroup/memory", false, "memory.limit_in_bytes"),
@@ -177,6 +204,37 @@ impl Group {
         Ok(group)
     }
 
+    /// Runs a command in this group; also the most memory that one of its processes had,
+    /// in KiB.
+    fn run(&self, plain: &Command) -> Result<(Output, u64)> {
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let watch = scope.spawn(|| {
+                let mut most = 0;
+                while !done.load(Ordering::Relaxed) {
+                    most = most.max(self.resident());
+                    thread::sleep(Duration::from_millis(1));
+                }
+                most
+            });
+            let out = self.command(plain).output();
+            done.store(true, Ordering::Relaxed);
+            Ok((out?, watch.join().expect("reading does not panic")))
+        })
+    }
+
+    /// The most that one of the processes in it has had so far, in KiB. Nothing but a watch
+    /// tells it apart from files: a group counts these, too.
+    fn resident(&self) -> u64 {
+        let processes = fs::read_to_string(self.dir.join("cgroup.procs")).unwrap_or_default();
+        let most = |process: &str| -> Option<u64> {
+            let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+            let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+            most.trim_end_matches("kB").trim().parse().ok()
+        };
+        processes.lines().filter_map(most).max().unwrap_or(0)
+    }
+
     /// A command in this group.
     fn command(&self, plain: &Command) -> Command {
         let mut command = Command::new("sh");
@@ -185,8 +243,8 @@ impl Group {
         command
     }
 
-    /// The most memory that it had, files in the kernel's cache included.
-    fn peak(&self) -> Result<usize> {
+    /// The most bytes of memory that it had, files in the kernel's cache included.
+    fn peak(&self) -> Result<u64> {
         let file = if self.new_kind { "memory.peak" } else { "memory.max_usage_in_bytes" };
         let text = fs::read_to_string(self.dir.join(file)).context("read the peak of memory")?;
         match text.trim().parse() {

@@ -1,14 +1,50 @@
 //! A few bytes that become many. How much memory they may take is measured by the
 //! scenarios; here they have to come to the right end, and soon.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use serde_json::json;
 use testkit::forged::{Recipe, dir, end, file, symlink};
+use testkit::tried::tried;
 
 use crate::case::Verdict::{Accept, OnlyByToc, Refuse, Tree, Whole};
 use crate::case::{Case, case, forged};
 use crate::streams::{gzip, zstd};
 
 const MIB: usize = 1 << 20;
+
+pub(crate) const FAMILY: &str = "r20_bombs";
+
+static HELD: AtomicU64 = AtomicU64::new(0);
+static LARGEST: AtomicU64 = AtomicU64::new(0);
+
+/// Keeps in mind that a bomb came to the right end, and what its stores have of the disk.
+pub(crate) fn held(stores: &[&Path]) {
+    HELD.fetch_add(1, Ordering::Relaxed);
+    for store in stores {
+        LARGEST.fetch_max(on_disk(store), Ordering::Relaxed);
+    }
+}
+
+/// Bytes of the disk that a file has, or a directory and all in it.
+fn on_disk(path: &Path) -> u64 {
+    let own = fs::symlink_metadata(path).map_or(0, |metadata| metadata.blocks() * 512);
+    let inside = fs::read_dir(path).into_iter().flatten().flatten();
+    own + inside.map(|entry| on_disk(&entry.path())).sum::<u64>()
+}
+
+/// Tells what was tried, if these were.
+pub(crate) fn tell() {
+    let held = HELD.load(Ordering::Relaxed);
+    if held > 0 {
+        tried("memory", held, "bombs by their TOCs and whole").unwrap();
+        let largest = LARGEST.load(Ordering::Relaxed) / 1024;
+        tried("memory", largest, "KiB of disk at the most").unwrap();
+    }
+}
 
 fn honest() -> Recipe {
     Recipe::of([dir("d"), file("d/a", "content")])

@@ -17,8 +17,8 @@ use crate::case::{Case, Verdict};
 
 type Outcome = Result<(), String>;
 
-/// Tries a case.
-pub(crate) fn run(case: &Case) -> Outcome {
+/// Tries a case, and shows its stores where the verdict is right.
+pub(crate) fn run(case: &Case, held: fn(&[&Path])) -> Outcome {
     let place = canary::place();
     let layer = case.recipe.build();
     let layout = Layout::create(&place.path().join("layout")).map_err(text)?;
@@ -28,7 +28,9 @@ pub(crate) fn run(case: &Case) -> Outcome {
     let judged = judge(case, &layer, &by_toc, &whole, place.path());
     canary::untouched()?;
     let said = || format!("\n  by its TOC: {by_toc}\n  whole: {whole}");
-    judged.map_err(|error| format!("{:?}: {error}{}", case.verdict, said()))
+    judged.map_err(|error| format!("{:?}: {error}{}", case.verdict, said()))?;
+    held(&[by_toc.store.root(), whole.store.root()]);
+    Ok(())
 }
 
 fn judge(case: &Case, layer: &Forged, by_toc: &Attempt, whole: &Attempt, place: &Path) -> Outcome {

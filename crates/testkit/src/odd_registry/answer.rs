@@ -1,10 +1,12 @@
 //! What a registry says in each of its modes.
 
-use super::{Mode, State};
+use super::documents::{INDEX, MANIFEST, index};
+use super::{Mode, OTHER_NAME, State, Tokens};
 use crate::digest::sha256;
 use crate::http::{Answer, Request, Then};
 
-pub(super) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+/// Behind an address to which the second server has sent somebody.
+pub(super) const BACK: &str = "?back";
 
 /// The first half; the head keeps the length of all.
 fn half(answer: Answer, then: Then) -> Answer {
@@ -47,11 +49,17 @@ impl State {
         let typed = |kind: &str| Answer::new(200, &self.manifest[..]).header("Content-Type", kind);
         let by_digest = request.target.contains("sha256:");
         match self.mode {
-            Mode::ManifestIsAPage => typed("text/html"),
+            Mode::ManifestIsCalled(kind) => typed(kind),
             Mode::ManifestHasNoType => answer,
             Mode::ManifestOfOtherDigest if !by_digest => {
                 let digest = format!("sha256:{}", sha256(b"another"));
                 typed(MANIFEST).header("Docker-Content-Digest", digest)
+            }
+            Mode::IndexIsCalled(kind) if !by_digest => {
+                Answer::new(200, index(&self.manifest, MANIFEST)).header("Content-Type", kind)
+            }
+            Mode::IndexCallsManifest(kind) if !by_digest => {
+                Answer::new(200, index(&self.manifest, kind)).header("Content-Type", INDEX)
             }
             Mode::ManifestEndless => {
                 Answer { length: None, then: Then::Endless, ..typed(MANIFEST) }
@@ -89,7 +97,9 @@ impl State {
             (Mode::Reordered, many @ [_, _, ..]) => {
                 parts(blob, &many.iter().rev().copied().collect::<Vec<_>>())
             }
-            (Mode::FirstOnly, &[first, _, ..]) => range(blob, first, first),
+            (Mode::FirstOnly | Mode::Tokens(Tokens::OfUses(_)), &[first, _, ..]) => {
+                range(blob, first, first)
+            }
             (Mode::StatusForRange(status), [_, ..]) => Answer::new(status, "no"),
             _ => self.odd_body(request, right),
         }
@@ -135,10 +145,20 @@ impl State {
     }
 
     fn redirect(&self, request: &Request, right: Answer) -> Answer {
-        let to = |place: &str| Answer::new(307, "").header("Location", place);
+        let by = |status: u16, place: &str| Answer::new(status, "").header("Location", place);
+        let to = |place: &str| by(307, place);
+        let elsewhere = format!("{}{}", self.places().elsewhere, request.target);
         match self.mode {
-            Mode::RedirectElsewhere | Mode::RedirectToALogin => {
-                to(&format!("http://{}{}", self.elsewhere(), request.target))
+            Mode::RedirectElsewhere
+            | Mode::RedirectProtected
+            | Mode::RedirectUp
+            | Mode::RedirectDown
+            | Mode::RedirectToALogin
+            | Mode::RedirectThereAndBack => to(&elsewhere),
+            Mode::RedirectBy(status) => by(status, &elsewhere),
+            Mode::RedirectToOtherName => {
+                let here = self.places().registry.replace("127.0.0.1", OTHER_NAME);
+                to(&format!("{here}{}", request.target))
             }
             Mode::RedirectInACircle => to(&request.target),
             Mode::RedirectTo(place) => to(place),

@@ -1,117 +1,59 @@
 //! A registry that does one thing wrong.
 //!
-//! It holds one image, wants a login, and misbehaves in one way wherever it can. Beside
-//! it stands a second server, to which some of the ways lead, and which remembers
-//! whether anybody told it a secret.
+//! It holds one image, wants a login or a token, and misbehaves in one way wherever it can.
+//! Beside it stand its token service, and a second server to which some of the ways lead.
+//! All three remember whether anybody told them a secret that is not for them.
 
 mod answer;
+mod documents;
+mod mode;
+mod tokens;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use serde_json::json;
+pub use mode::Mode;
+pub use tokens::Tokens;
 
-use crate::digest::sha256;
+use self::tokens::{Given, TOKEN};
 use crate::forged::Forged;
 use crate::http::{Answer, Request, Server};
-use crate::layout::architecture;
-
-/// What a registry does wrong, when layers are asked for unless it says otherwise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// Nothing.
-    Right,
-    /// All of the blob and 200 for a range.
-    WholeForRange,
-    /// 206 with another range than was asked for, as it says itself.
-    Shifted,
-    /// 206 with other bytes than those of the range that it names.
-    ShiftedInSecret,
-    /// 206 with half of the range, as it says itself.
-    Short,
-    /// 206 without saying which range.
-    NoContentRange,
-    /// 206 with a range of a blob of another size.
-    OtherTotal,
-    /// For several ranges one that has them all.
-    Merged,
-    /// For several ranges the parts from the last to the first.
-    Reordered,
-    /// For several ranges only the first.
-    FirstOnly,
-    /// This status for every range.
-    StatusForRange(u16),
-    /// This status for everything of a blob.
-    Status(u16),
-    /// This status when something is asked for first, with `Retry-After: 0`.
-    StatusAtFirst(u16),
-    /// 429 with a pause of a day.
-    BusyForADay,
-    /// Bodies end in their middle, and the connection with them.
-    Cut,
-    /// Connections end before an answer.
-    NoAnswer,
-    /// Bodies never begin.
-    Stalls,
-    /// What is asked for first stops in its middle.
-    StallsAtFirst,
-    /// Bodies go on with other bytes behind their end.
-    ExtraBytes,
-    /// Bodies go on for ever.
-    Endless,
-    /// A length that is larger than the body.
-    LengthTooLarge,
-    /// A length that is smaller than the body.
-    LengthTooSmall,
-    /// No length; the end of the connection is the end of the body.
-    NoLength,
-    /// A byte of each body is another.
-    Flipped,
-    /// A content encoding that nobody asked for.
-    Encoded,
-    /// Blobs are `text/html`.
-    BlobIsAPage,
-    /// The manifest is `text/html`.
-    ManifestIsAPage,
-    /// The manifest has no type at all.
-    ManifestHasNoType,
-    /// The manifest is another one than its digest says.
-    ManifestOfOtherDigest,
-    /// The manifest has no end.
-    ManifestEndless,
-    /// Blobs are elsewhere: on the second server, which has them.
-    RedirectElsewhere,
-    /// Blobs are elsewhere, where only a login would help.
-    RedirectToALogin,
-    /// Redirects in a circle.
-    RedirectInACircle,
-    /// Redirects to a place that is not of the web.
-    RedirectTo(&'static str),
-    /// A redirect without a place.
-    RedirectToNowhere,
-    /// 100,000 headers.
-    ManyHeaders,
-    /// No HTTP at all.
-    NoHttp,
-}
+use crate::tls::Authority;
 
 /// A running registry with one image, `odd/image:v1`.
 #[derive(Debug)]
 pub struct OddRegistry {
     server: Server,
+    authority: Option<Vec<u8>>,
     state: Arc<State>,
 }
 
-/// What both servers share.
+/// What the servers share.
 #[derive(Debug)]
 struct State {
     mode: Mode,
     manifest: Vec<u8>,
     blobs: BTreeMap<String, Vec<u8>>,
-    elsewhere: Mutex<String>,
+    places: OnceLock<Places>,
     asked: Mutex<HashSet<String>>,
+    given: Given,
     leaked: AtomicBool,
+}
+
+/// Where the servers are: `http://127.0.0.1:PORT`, or the same with `https`.
+#[derive(Debug)]
+struct Places {
+    registry: String,
+    elsewhere: String,
+    tokens: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Registry,
+    Elsewhere,
+    Tokens,
 }
 
 /// Who may pull: user and password.
@@ -120,6 +62,9 @@ pub const LOGIN: (&str, &str) = ("someone", "something");
 /// [`LOGIN`], as a header says it.
 const BASIC: &str = "Basic c29tZW9uZTpzb21ldGhpbmc=";
 
+/// The other name of 127.0.0.1.
+const OTHER_NAME: &str = "localhost";
+
 impl OddRegistry {
     /// Starts a registry that holds an image of these layers, base first.
     ///
@@ -127,69 +72,98 @@ impl OddRegistry {
     ///
     /// If there is no port to be had.
     pub fn start(mode: Mode, layers: &[Forged]) -> Self {
-        let (manifest, blobs) = documents(layers);
+        let (manifest, blobs) = documents::documents(layers);
         let state = Arc::new(State {
             mode,
             manifest,
             blobs,
-            elsewhere: Mutex::default(),
+            places: OnceLock::new(),
             asked: Mutex::default(),
+            given: Given::default(),
             leaked: AtomicBool::new(false),
         });
-        let other = Arc::clone(&state);
-        let elsewhere = Server::start(move |request| other.answer_elsewhere(request));
-        *state.elsewhere.lock().unwrap_or_else(PoisonError::into_inner) = elsewhere.host();
-        let own = Arc::clone(&state);
-        let server = Server::start(move |request| own.answer(request));
-        Self { server, state }
+        let (registry, elsewhere) = (mode.protects_registry(), mode.protects_elsewhere());
+        let authority = (registry || elsewhere).then(Authority::new);
+        let start = |role, protected, name| {
+            let state = Arc::clone(&state);
+            let handler = move |request: &Request| state.answer(role, request);
+            let (scheme, server) = match &authority {
+                Some(authority) if protected => ("https", authority.serve(&[name], handler)),
+                _ => ("http", Server::start(handler)),
+            };
+            (format!("{scheme}://{}", server.host()), server)
+        };
+        let (registry, server) = start(Role::Registry, registry, mode.name());
+        let (elsewhere, _) = start(Role::Elsewhere, elsewhere, "127.0.0.1");
+        let (tokens, _) = start(Role::Tokens, mode.protects_registry(), "127.0.0.1");
+        let places = Places { registry, elsewhere, tokens };
+        state.places.set(places).expect("they were not known");
+        let known = if mode == Mode::UnknownAuthority { Some(Authority::new()) } else { authority };
+        Self { server, authority: known.map(|authority| authority.pem()), state }
     }
 
-    /// `127.0.0.1:PORT/odd/image:v1`.
-    pub fn reference(&self) -> String {
-        format!("{}/odd/image:v1", self.server.host())
+    /// `127.0.0.1:PORT/odd/image`.
+    pub fn location(&self) -> String {
+        format!("{}/odd/image", self.server.host())
     }
 
-    /// Whether the second server was told a secret.
+    /// The authority that its clients know, in PEM, if it has to do with certificates.
+    pub fn authority(&self) -> Option<&[u8]> {
+        self.authority.as_deref()
+    }
+
+    /// Whether one of the servers was told a secret that is not for it.
     pub fn leaked(&self) -> bool {
         self.state.leaked.load(Ordering::SeqCst)
     }
 }
 
-/// The manifest, and all blobs by their digests.
-fn documents(layers: &[Forged]) -> (Vec<u8>, BTreeMap<String, Vec<u8>>) {
-    let diff_ids: Vec<_> = layers.iter().map(|layer| format!("sha256:{}", layer.diff_id)).collect();
-    let config = json!({
-        "architecture": architecture(), "os": "linux",
-        "rootfs": {"type": "layers", "diff_ids": diff_ids},
-    });
-    let config = config.to_string().into_bytes();
-    let descriptors: Vec<_> = layers
-        .iter()
-        .map(|layer| {
-            let annotations: BTreeMap<_, _> = layer.annotations.iter().cloned().collect();
-            json!({
-                "mediaType": layer.media_type, "size": layer.size,
-                "digest": format!("sha256:{}", layer.digest), "annotations": annotations,
-            })
-        })
-        .collect();
-    let manifest = json!({
-        "schemaVersion": 2, "mediaType": answer::MANIFEST,
-        "config": {
-            "mediaType": "application/vnd.oci.image.config.v1+json",
-            "digest": format!("sha256:{}", sha256(&config)), "size": config.len(),
-        },
-        "layers": descriptors,
-    });
-    let blobs = layers.iter().map(|layer| (layer.digest.clone(), layer.blob.clone()));
-    let blobs = blobs.chain([(sha256(&config), config)]).collect();
-    (manifest.to_string().into_bytes(), blobs)
-}
-
 impl State {
-    fn answer(&self, request: &Request) -> Answer {
-        if request.header("authorization") != Some(BASIC) {
-            return Answer::new(401, "").header("WWW-Authenticate", "Basic realm=\"odd\"");
+    fn answer(&self, role: Role, request: &Request) -> Answer {
+        if self.is_leak(role, request) {
+            self.leaked.store(true, Ordering::SeqCst);
+        }
+        match role {
+            Role::Registry => self.answer_as_registry(request),
+            Role::Elsewhere => self.answer_elsewhere(request),
+            Role::Tokens => self.token(request),
+        }
+    }
+
+    /// The login is for one server, tokens are for the registry, by the names that they
+    /// were asked for; and nothing is for the second server.
+    fn is_leak(&self, role: Role, request: &Request) -> bool {
+        let texts = || request.headers.values().chain([&request.target, &request.body]);
+        let says = |secret: &str| texts().any(|text| text.contains(secret));
+        let login = says(BASIC.trim_start_matches("Basic ")) || says(LOGIN.1);
+        let token = says(TOKEN);
+        let asked_for = |place: &str| {
+            let host = place.split("://").nth(1);
+            request.header("host") == host && !request.target.ends_with(answer::BACK)
+        };
+        let places = self.places();
+        match (role, self.mode) {
+            (Role::Registry, Mode::Tokens(_)) => login || token && !asked_for(&places.registry),
+            (Role::Registry, _) => token || login && !asked_for(&places.registry),
+            (Role::Tokens, _) => token || login && !asked_for(&places.tokens),
+            (Role::Elsewhere, _) => {
+                let header = |name: &String| matches!(&**name, "authorization" | "cookie");
+                login || token || request.headers.keys().any(header)
+            }
+        }
+    }
+
+    fn answer_as_registry(&self, request: &Request) -> Answer {
+        let by_other_name = request.header("host").is_some_and(|host| host.starts_with(OTHER_NAME));
+        let refused = match self.mode {
+            Mode::RedirectToOtherName if by_other_name => return self.plain_blob(request),
+            Mode::Tokens(tokens) => self.wants_a_token(tokens, request),
+            _ if request.header("authorization") == Some(BASIC) => None,
+            Mode::AsksFor(wanted) => Some(Answer::new(401, "").header("WWW-Authenticate", wanted)),
+            _ => Some(Answer::new(401, "").header("WWW-Authenticate", "Basic realm=\"odd\"")),
+        };
+        if let Some(refused) = refused {
+            return refused;
         }
         if request.target.contains("/manifests/") {
             return self.manifest(request);
@@ -205,12 +179,20 @@ impl State {
 
     /// The second server asks for nothing, but listens.
     fn answer_elsewhere(&self, request: &Request) -> Answer {
-        if request.headers.keys().any(|name| matches!(&**name, "authorization" | "cookie")) {
-            self.leaked.store(true, Ordering::SeqCst);
+        match self.mode {
+            Mode::RedirectToALogin | Mode::Tokens(Tokens::ElsewhereForALogin) => {
+                Answer::new(401, "").header("WWW-Authenticate", "Basic realm=\"trap\"")
+            }
+            Mode::RedirectThereAndBack => {
+                let place = format!("{}{}{}", self.places().registry, request.target, answer::BACK);
+                Answer::new(307, "").header("Location", place)
+            }
+            Mode::Tokens(_) => self.token_for_anybody(),
+            _ => self.plain_blob(request),
         }
-        if self.mode == Mode::RedirectToALogin {
-            return Answer::new(401, "").header("WWW-Authenticate", "Basic realm=\"trap\"");
-        }
+    }
+
+    fn plain_blob(&self, request: &Request) -> Answer {
         self.blob(request).map_or(Answer::new(404, ""), |blob| answer::ranged(request, blob))
     }
 
@@ -226,7 +208,7 @@ impl State {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(what)
     }
 
-    fn elsewhere(&self) -> String {
-        self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn places(&self) -> &Places {
+        self.places.get().expect("nobody asks before all are there")
     }
 }

@@ -14,7 +14,6 @@ use super::access::Access;
 use super::challenge::{self, Challenge};
 use super::error::RequestError;
 use super::http::{Counters, Http};
-use super::trust::is_loopback;
 use crate::{Credentials, CredentialsError, Login};
 
 /// Largest answer of a token service that is read.
@@ -291,15 +290,15 @@ impl Auth {
     }
 }
 
-/// The token service that a registry names, if a login may be sent there: by HTTPS, to
-/// this machine, or plainly where the registry itself is reached plainly with consent.
+/// The token service that a registry names, if a login may be sent there: by HTTPS, or
+/// plainly where that is allowed and the registry itself is reached plainly.
 fn service(http: &Http, registry: &Url, challenge: &Challenge) -> Result<Service, AuthError> {
     let realm = challenge.get("realm").unwrap_or_default();
     let refused = || AuthError::Realm { realm: realm.into() };
     let url = Url::parse(realm).map_err(|_| refused())?;
     let protected = match url.scheme() {
         "https" => true,
-        "http" => is_loopback(&url) || registry.scheme() == "http" && http.trust.allows_plain(&url),
+        "http" => registry.scheme() == "http" && http.trust.allows_plain(&url),
         _ => false,
     };
     if protected && url.username().is_empty() && url.password().is_none() {

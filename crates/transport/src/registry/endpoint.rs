@@ -1,5 +1,6 @@
 //! One place that holds an image.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -16,8 +17,12 @@ use super::proof::Proof;
 use super::redirect::same_origin;
 use crate::{Credentials, DockerReference};
 
-/// Times a request is sent again with a fresh login or token.
+/// Times in a row that a request is sent again with a fresh login or token, while no
+/// other request was let in.
 const LOGINS: usize = 2;
+
+/// Times in all: the number is a guess, far above what tokens of a single use need.
+const MOST_LOGINS: usize = 50;
 
 /// A repository at a registry or a mirror.
 #[derive(Debug)]
@@ -27,6 +32,8 @@ pub(super) struct Endpoint {
     repository: String,
     pub(super) http: Arc<Http>,
     auth: Auth,
+    /// Requests that were let in with a login or token.
+    let_in: AtomicU64,
     /// `https://host/v2/` or the same by plain HTTP, once it is known.
     base: OnceCell<Url>,
     pub(super) meter: Meter,
@@ -81,6 +88,7 @@ impl Endpoint {
             repository: repository.into(),
             auth: Auth::new(host, repository, access, credentials),
             http,
+            let_in: AtomicU64::new(0),
             base: OnceCell::new(),
             meter: Meter::default(),
             ranges: watch::Sender::new(Ranges::Unknown),
@@ -163,17 +171,20 @@ impl Endpoint {
         counters: &Counters,
     ) -> Result<Response, RequestError> {
         let mut secret = self.auth.header(&self.http).await?;
-        for _ in 0..LOGINS {
+        let mut logins = Logins::new(&self.let_in);
+        loop {
             let response = self.http.get(url, headers, secret.clone(), counters).await?;
             // What a storage server far away wants to know is not answered.
             let ours = same_origin(url, response.url());
             if response.status() != StatusCode::UNAUTHORIZED || !ours {
+                logins.right(secret.as_ref());
+                return self.http.successful(response, counters).await;
+            }
+            if !logins.another() {
                 return self.http.successful(response, counters).await;
             }
             secret = Some(self.login(response, secret.as_ref(), counters).await?);
         }
-        let response = self.http.get(url, headers, secret, counters).await?;
-        self.http.successful(response, counters).await
     }
 
     /// Sends a request with a short body, with a login where the registry wants one;
@@ -183,7 +194,8 @@ impl Endpoint {
     pub(super) async fn send(&self, ask: &Ask<'_>) -> Result<Response, RequestError> {
         let counters = Counters::default();
         let mut secret = self.secret_for(&ask.url).await?;
-        for attempt in 0..=LOGINS {
+        let mut logins = Logins::new(&self.let_in);
+        loop {
             let client = self.http.client(&ask.url)?;
             let mut request = client.request(ask.method.clone(), ask.url.clone());
             if ask.method != Method::HEAD {
@@ -197,13 +209,15 @@ impl Endpoint {
                 request = request.header(AUTHORIZATION, secret);
             }
             let response = self.http.exchange(request, &counters).await?;
-            let denied = response.status() == StatusCode::UNAUTHORIZED;
-            if !denied || !self.is_ours(&ask.url) || attempt == LOGINS {
+            if response.status() != StatusCode::UNAUTHORIZED {
+                logins.right(secret.as_ref());
+                return Ok(response);
+            }
+            if !self.is_ours(&ask.url) || !logins.another() {
                 return Ok(response);
             }
             secret = Some(self.login(response, secret.as_ref(), &counters).await?);
         }
-        unreachable!("the last attempt returns")
     }
 
     /// The secret to send to an address, if it is one of this registry.
@@ -224,5 +238,55 @@ impl Endpoint {
         let secret = self.auth.challenged(&self.http, &response, sent).await?;
         self.http.small_body(response, counters).await;
         Ok(secret)
+    }
+}
+
+/// The logins of one request.
+///
+/// A registry that lets in others may have ended the token, or they have used it up: that
+/// says nothing against the next one. Where it lets in nobody, it does not want us.
+struct Logins<'e> {
+    let_in: &'e AtomicU64,
+    seen: u64,
+    in_a_row: usize,
+    in_all: usize,
+}
+
+impl<'e> Logins<'e> {
+    fn new(let_in: &'e AtomicU64) -> Self {
+        Self { let_in, seen: let_in.load(Ordering::Relaxed), in_a_row: 0, in_all: 0 }
+    }
+
+    /// Remembers that the registry took this.
+    fn right(&self, secret: Option<&HeaderValue>) {
+        if secret.is_some() {
+            self.let_in.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether one more may help.
+    fn another(&mut self) -> bool {
+        let before = std::mem::replace(&mut self.seen, self.let_in.load(Ordering::Relaxed));
+        self.in_a_row = if self.seen > before { 1 } else { self.in_a_row + 1 };
+        self.in_all += 1;
+        self.in_a_row <= LOGINS && self.in_all <= MOST_LOGINS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logins_end_where_nobody_is_let_in_and_somewhere_in_any_case() {
+        let let_in = AtomicU64::new(7);
+        let mut logins = Logins::new(&let_in);
+        assert!([logins.another(), logins.another()] == [true; 2] && !logins.another());
+        let mut logins = Logins::new(&let_in);
+        let others = (1..).take_while(|_| {
+            let_in.fetch_add(1, Ordering::Relaxed);
+            logins.another()
+        });
+        assert_eq!(others.last(), Some(MOST_LOGINS));
     }
 }

@@ -139,6 +139,22 @@ fn r21_an_identity_token_is_exchanged_by_a_form() {
 }
 
 #[test]
+fn r21_an_identity_token_is_not_posted_to_where_a_redirect_leads() {
+    let far = Server::start(|_| Answer::new(200, r#"{"token":"t"}"#));
+    let there = format!("http://{}/", far.host());
+    let server = Server::start(move |request| {
+        if request.target.starts_with("/token") {
+            return Answer::new(307, "").header("Location", &there);
+        }
+        challenge(request.header("host").unwrap())
+    });
+    let error = resolve(&open(&server, &with(Some(Login::identity_token("refresh/me"))).0));
+    let error = chain(&error.unwrap_err());
+    assert!(error.contains("status 307"), "{error}");
+    assert_eq!(far.requests("").len(), 0);
+}
+
+#[test]
 fn r21_basic_authentication_sends_the_login_when_asked() {
     let image = Image::new(50_000);
     let good = image.clone();
