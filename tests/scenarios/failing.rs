@@ -179,9 +179,8 @@ impl Run {
             ensure!(!self.lacks_flush(blow), "a flush failed, and it reports success");
             return Ok(End::Success);
         }
-        let errno = match (blow, &self.call) {
-            (Blow::Once(errno) | Blow::From(errno), Some(_)) => errno,
-            _ => bail!("{status}, and nothing failed: {said}"),
+        let (Blow::Once(errno) | Blow::From(errno), Some(_)) = (blow, &self.call) else {
+            bail!("{status}, and nothing failed: {said}");
         };
         let is_left = victim == Victim::Repair && status.code() == Some(3);
         ensure!(status.code() == Some(1) || is_left, "{status}: {said}");

@@ -85,7 +85,8 @@ fn kind(path: &Path) -> String {
     let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let of = path.parent().map(name).unwrap_or_default();
     let name = name(path);
-    if name.ends_with(".lock") { name } else { format!("a lock in {of}") }
+    let is_named = path.extension().is_some_and(|end| end == "lock");
+    if is_named { name } else { format!("a lock in {of}") }
 }
 
 fn at(n: u64, call: &Call) -> String {

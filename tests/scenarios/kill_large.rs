@@ -18,7 +18,7 @@ use crate::world::setting_or;
 
 const FILES: u64 = 20_000;
 /// Of so many kills one is followed by a pull at once, and not by a collection.
-const PER_PULL: u64 = 10;
+const PER_PULL: u32 = 10;
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![on("xfs", "r1_r2_killed_in_a_large_pull", many_moments)]
@@ -26,12 +26,12 @@ pub(crate) fn trials() -> Vec<Trial> {
 
 /// `REFLAYER_KILLS` says at how many moments, which are spread evenly over a pull.
 fn many_moments(filesystem: &Filesystem) -> Result<()> {
-    let kills = setting_or("REFLAYER_KILLS", 5, 500);
+    let kills = u32::try_from(setting_or("REFLAYER_KILLS", 5, 500))?;
     let pair = pairs::of_tiny_files(FILES)?;
     let bench = Bench::new(filesystem, &pair)?;
     let (mut whole, mut killed) = (bench.undisturbed()?, 0);
     for number in 0..kills {
-        let after = whole.mul_f64((number as f64 + 0.5) / kills as f64);
+        let after = whole.mul_f64((f64::from(number) + 0.5) / f64::from(kills));
         let ended = bench.kill_after(after)?;
         match ended {
             // The machine is faster now than when it was measured.
@@ -43,7 +43,7 @@ fn many_moments(filesystem: &Filesystem) -> Result<()> {
     }
     bench.pull_and_remove(true)?;
     ensure!(killed > kills / 2, "only {killed} of {kills} pulls were killed");
-    tried(filesystem.name, killed, &format!("kills in a pull of {FILES} files"))
+    tried(filesystem.name, killed.into(), &format!("kills in a pull of {FILES} files"))
 }
 
 struct Bench<'a> {

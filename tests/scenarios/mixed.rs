@@ -11,6 +11,7 @@ use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use testkit::dice::Dice;
 use testkit::peer::Compression::Chunked;
+use testkit::tried::tried;
 
 use crate::seat::{self, Seat};
 use crate::store;
@@ -59,6 +60,12 @@ fn mixed(seat: &Seat) -> Result<()> {
     if let Some(operations) = full {
         let log = bench.run(0, 8, operations)?;
         eprintln!("{} 8 podmans alone:\n{}", seat.name, figures(&log));
+        let failed = podmans_failed_pulls(&log);
+        tried(
+            &seat.name,
+            log.len() as u64,
+            &format!("operations of podman alone, failed pulls: {failed}"),
+        )?;
         bench.expect_nothing_left()?;
     }
     let (each, operations) = full.map_or((2, 8), |operations| (4, operations));
@@ -67,7 +74,15 @@ fn mixed(seat: &Seat) -> Result<()> {
     let strange: Vec<_> = log.iter().filter(|line| !line.is_fair()).collect();
     ensure!(strange.is_empty(), "no race explains {strange:#?}");
     bench.expect_whole()?;
-    bench.expect_nothing_left()
+    bench.expect_nothing_left()?;
+    let failed = podmans_failed_pulls(&log);
+    let what =
+        format!("operations of {each} and {each}, failed pulls of podman: {failed}, ours: 0");
+    tried(&seat.name, log.len() as u64, &what)
+}
+
+fn podmans_failed_pulls(log: &[Line]) -> usize {
+    log.iter().filter(|line| line.operation == "P-pull" && line.status != 0).count()
 }
 
 /// What came of one operation.

@@ -18,6 +18,7 @@ use testkit::judge;
 use testkit::layout::Image;
 use testkit::peer::{Compression, Podman};
 use testkit::registry::Traffic;
+use testkit::tried::tried;
 
 use crate::built::Built;
 use crate::needs::on;
@@ -84,7 +85,9 @@ fn by_ranges(filesystem: &Filesystem) -> Result<()> {
         let lines = |text: &str| text.lines().count();
         ensure!(lines(&now) <= lines(&usual), "podman finds more:\n{now}\nnot\n{usual}");
     }
-    Ok(())
+    tell_mended(filesystem, &damaged)?;
+    tried(filesystem.name, compressed, "compressed bytes of damaged files")?;
+    tried(filesystem.name, bytes, "bytes fetched for these")
 }
 
 fn of_gzip_layers(filesystem: &Filesystem) -> Result<()> {
@@ -98,7 +101,13 @@ fn of_gzip_layers(filesystem: &Filesystem) -> Result<()> {
     let report = repair(&store, &["--from", &from])?;
     ensure!(report["left"] == Value::Array(Vec::new()), "left: {}", report["left"]);
     store.expect_trees(&image)?;
-    store.expect_clean()
+    store.expect_clean()?;
+    tell_mended(filesystem, &damaged)
+}
+
+fn tell_mended(filesystem: &Filesystem, damaged: &Damaged) -> Result<()> {
+    let count = damaged.places.len() as u64;
+    tried(filesystem.name, count, "damaged files found, and no others, and mended")
 }
 
 /// What was done to a store.
@@ -299,7 +308,7 @@ fn every_kind(filesystem: &Filesystem, form: Compression) -> Result<()> {
     small.expect_in(&store, &image)?;
     store.expect_clean()?;
     ensure!(store.leftovers().is_empty(), "left over: {:?}", store.leftovers());
-    Ok(())
+    tried(filesystem.name, places.len() as u64, "kinds of damage found and mended")
 }
 
 /// A store with version v1 of the small image.
@@ -342,7 +351,8 @@ fn mounted(filesystem: &Filesystem) -> Result<()> {
     result?;
     repair(&store, &["--from", &from])?;
     small.expect_in(&store, &image)?;
-    store.expect_clean()
+    store.expect_clean()?;
+    tried(filesystem.name, 1, "damaged layers left alone under a mount, and mended after it")
 }
 
 /// What other tools leave out is no damage.
@@ -359,7 +369,8 @@ fn of_podman(filesystem: &Filesystem) -> Result<()> {
     let name = "of-podman/small:v2";
     world::push(&world::sid()?, &registry, &small.layout(Compression::Chunked), "v2", name)?;
     podman.pull(&format!("docker://{}/{name}", registry.host()))?;
-    store.expect_clean()
+    store.expect_clean()?;
+    tried(filesystem.name, 2, "images of podman found sound")
 }
 
 /// podman's own store without its records: made again, it runs as before.
@@ -370,7 +381,8 @@ fn rebuilt(filesystem: &Filesystem) -> Result<()> {
     let store = Store::new(filesystem)?;
     let podman = store.podman()?;
     podman.pull(&format!("docker://{name}"))?;
-    for file in ["overlay-layers/layers.json", "overlay-images/images.json"] {
+    let files = ["overlay-layers/layers.json", "overlay-images/images.json"];
+    for file in files {
         let file = store.root().join(file);
         let half = fs::metadata(&file)?.len() / 2;
         fs::File::options().write(true).open(&file)?.set_len(half)?;
@@ -383,7 +395,8 @@ fn rebuilt(filesystem: &Filesystem) -> Result<()> {
     ensure!(report.bytes("fetched")? == 0, "{}", report.figures());
     let text = podman.run_in(&name, &["cat", "/etc/os-release"])?;
     ensure!(text.contains("VERSION_CODENAME=bookworm"), "os-release: {text}");
-    store.expect_clean()
+    store.expect_clean()?;
+    tried(filesystem.name, files.len() as u64, "cut record files rebuilt, with nothing fetched")
 }
 
 fn succeed(store: &Store, arguments: &[&str]) -> Result<()> {

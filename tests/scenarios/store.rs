@@ -117,15 +117,21 @@ impl Store {
 
     /// What is left of pulls and removals, and should not be.
     pub(crate) fn leftovers(&self) -> Vec<PathBuf> {
-        leftovers(&self.root())
+        let marks = ["reflayer-pulls", "reflayer-blobs"].map(|place| self.run_root().join(place));
+        let marks = marks.iter().flat_map(|place| entries(place));
+        let is_mutex = |path: &PathBuf| ["lock", ".lock"].iter().any(|name| path.ends_with(name));
+        leftovers(&self.root()).into_iter().chain(marks.filter(|mark| !is_mutex(mark))).collect()
     }
 }
 
 /// What stands in directories that pulls and removals use, and that should be empty after them.
 pub(crate) fn leftovers(root: &Path) -> Vec<PathBuf> {
     let places = ["overlay/staging", "overlay/tempdirs", "overlay-layers/tmp"];
-    let list = |place: &str| root.join(place).read_dir().into_iter().flatten().flatten();
-    places.into_iter().flat_map(list).map(|entry| entry.path()).collect()
+    places.into_iter().flat_map(|place| entries(&root.join(place))).collect()
+}
+
+fn entries(place: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    place.read_dir().into_iter().flatten().flatten().map(|entry| entry.path())
 }
 
 /// What a command said, on both ways.

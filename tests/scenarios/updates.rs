@@ -55,7 +55,7 @@ fn update(which: Which, kind: &Filesystem) -> Result<()> {
     let planned = Report(bench.store.json(&["plan", &bench.reference("v2")])?);
     let (report, fetched) = bench.pull("v2", &new)?;
     let after = bench.disk()?;
-    bench.as_planned(&planned, &report)?;
+    expect_as_planned(&planned, &report)?;
     bench.tell(&exact, &report, fetched);
     bench.podman()?;
     pair.expect_in(&bench.store, &new)?;
@@ -133,16 +133,6 @@ impl<'a> Bench<'a> {
             exact.missing_plain
         );
         eprintln!("{} {}: {}", self.filesystem.name, self.which.word(), report.figures());
-    }
-
-    /// That the pull took from where it was planned to take.
-    fn as_planned(&self, planned: &Report, report: &Report) -> Result<()> {
-        for key in ["reused_files", "reused_chunks", "holes"] {
-            ensure!(planned.bytes(key)? == report.bytes(key)?, "planned {key}: {}", planned.0);
-        }
-        let (shared, expected) = (report.bytes("shared")?, planned.bytes("shared")?);
-        ensure!(shared <= expected, "{shared} bytes are shared, {expected} were planned");
-        Ok(())
     }
 
     /// What podman fetches for the same, where that is wanted.
@@ -284,4 +274,14 @@ fn blocks(directory: &std::path::Path) -> Result<u64> {
     )?;
     let first = text.split_whitespace().next().context("du says nothing")?;
     first.parse().with_context(|| format!("du says {text}"))
+}
+
+/// That the pull took from where it was planned to take.
+fn expect_as_planned(planned: &Report, report: &Report) -> Result<()> {
+    for key in ["reused_files", "reused_chunks", "holes"] {
+        ensure!(planned.bytes(key)? == report.bytes(key)?, "planned {key}: {}", planned.0);
+    }
+    let (shared, expected) = (report.bytes("shared")?, planned.bytes("shared")?);
+    ensure!(shared <= expected, "{shared} bytes are shared, {expected} were planned");
+    Ok(())
 }

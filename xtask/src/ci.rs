@@ -29,8 +29,11 @@ pub(crate) fn run() -> Result<()> {
     step("layering", layering::run)?;
     step("licences", licences::run)?;
     step("lints", || {
-        let lints = cmd!(sh, "cargo clippy --workspace --all-targets --locked -- -D warnings");
-        Ok(lints.run()?)
+        cmd!(sh, "cargo clippy --workspace --all-targets --locked -- -D warnings").run()?;
+        // A test that cargo leaves out by default.
+        let scenarios =
+            cmd!(sh, "cargo clippy -p reflayer-tests --test scenarios --locked -- -D warnings");
+        Ok(scenarios.run()?)
     })?;
     step("tests", || {
         cmd!(sh, "cargo test --workspace --locked --no-fail-fast").run()?;

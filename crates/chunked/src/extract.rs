@@ -1,7 +1,7 @@
 //! The content of single files of a blob, without the rest of the layer.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
@@ -10,7 +10,7 @@ use storage_core::{
 };
 
 use crate::assemble::read_range;
-use crate::{Chunk, Limits, TocFile};
+use crate::{Chunk, TocFile, ZstdReader};
 
 /// Compressed bytes that are fetched and held at once.
 const BATCH: u64 = 8 << 20;
@@ -138,8 +138,7 @@ fn decode(
 ) -> Result<(), ExtractError> {
     let wrong = |source| ExtractError::Decode { path: path.clone(), source };
     let invalid = |what| wrong(io::Error::new(io::ErrorKind::InvalidData, what));
-    let mut decoder = zstd::stream::read::Decoder::new(frames).map_err(wrong)?;
-    decoder.window_log_max(Limits::WINDOW_LOG).map_err(wrong)?;
+    let mut decoder = ZstdReader::new(BufReader::new(frames)).map_err(wrong)?;
     let (mut buffer, mut hash, mut done) = (vec![0; BUFFER], Hasher::new(), 0);
     loop {
         let count = decoder.read(&mut buffer).map_err(wrong)?;
@@ -184,6 +183,7 @@ mod tests {
     use storage_core::BytesSource;
 
     use super::*;
+    use crate::Limits;
     use crate::test_blob::blob_of;
     use crate::{Toc, TocLocation};
 

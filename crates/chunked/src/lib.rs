@@ -93,7 +93,8 @@
 //! and not whole; 52 for each digest that is wanted and, where a local
 //! file may have it, 24 for each of up to four places, and its name; for a while, 74
 //! for each file of an index that is written; some megabytes of buffers, and one for
-//! each range that is under way; one zstd window of up to 128 MiB. At most 16 files that are
+//! each range that is under way; one zstd window of up to 32 MiB for
+//! a chunk, and one of up to 128 MiB in the process for TOC, tar-split or a layer taken whole. At most 16 files that are
 //! being filled are open at once, and 9 that chunks are taken from; of the latter,
 //! 4,096 at most are cloned to `Dirs::scratch`. What comes before its turn goes to
 //! `Dirs::scratch`, in files that have no name.
@@ -120,6 +121,7 @@ mod test_blob;
 mod toc;
 mod unpack;
 pub mod write;
+mod zstd_reader;
 
 pub use annotation::{AnnotationError, Span, TocLocation, is_toc_annotation};
 pub use apply::{Applied, ApplyError};
@@ -136,6 +138,8 @@ pub use plan::{Choice, DiskUse, FromSource, Plan, PlanSummary, Ranges, Reuse, So
 pub use prove::{ProveError, Proved, Prover};
 pub use report::LayerBytes;
 pub use toc::{
-    Chunk, Disagreement, EntryProblem, Field, ScanError, Scanned, Toc, TocError, TocFile, scan,
+    Agreement, Chunk, Disagreement, EntryProblem, Field, ScanError, Scanned, Toc, TocError,
+    TocFile, scan,
 };
 pub use unpack::{LocalLayer, UnpackError, UnpackOptions, unpack};
+pub use zstd_reader::ZstdReader;

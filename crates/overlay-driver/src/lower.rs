@@ -78,6 +78,26 @@ pub(crate) fn read_ids(layer: &Dir, home: &Home) -> Result<Vec<LayerId>, FsError
     items(&text).map(|item| resolve(layer, home, item)).collect()
 }
 
+/// Whether `lower`, where it exists, names the layers that [`read_ids`] gives: older tools
+/// know no other file, and a layer that is put on top takes its own from it.
+pub(crate) fn agree(layer: &Dir, home: &Home) -> Result<bool, FsError> {
+    let Some(text) = layer.read(LOWER)? else { return Ok(true) };
+    let (ids, items) = (read_ids(layer, home)?, items(&text).collect::<Vec<_>>());
+    if ids.len() != items.len() {
+        return Ok(false);
+    }
+    for (id, item) in ids.iter().zip(items) {
+        let Some(link) = layout::link_of_lower_item(item) else { return Ok(false) };
+        // Another store need not have the links themselves.
+        if home.layer_of_link(&link)?.as_ref() != Some(id)
+            && read_link_name(&home.expect(id)?.dir)?.as_ref() != Some(&link)
+        {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 fn resolve(layer: &Dir, home: &Home, item: &str) -> Result<LayerId, FsError> {
     let Some(link) = layout::link_of_lower_item(item) else {
         return Err(invalid(layer, LOWER, format!("{item:?} is not a short link")));

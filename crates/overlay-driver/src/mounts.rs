@@ -63,6 +63,28 @@ impl Driver {
         Ok(layers)
     }
 
+    /// The layers of this store that are mounted at their own places, as other tools mount
+    /// them, each with that place, in the mount namespace of this process.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel's table of mounts cannot be read.
+    pub fn mounted_at_home(&self) -> Result<BTreeMap<LayerId, PathBuf>, FsError> {
+        let table = read_table(MOUNT_INFO)?;
+        let mut finder = Finder::new(self, None)?;
+        let mounts = table::parse(&table).filter(|mount| mount.point.ends_with(layout::MERGED));
+        let mut found = BTreeMap::new();
+        for mount in mounts {
+            let layer = mount.point.parent().and_then(Path::file_name);
+            if let Some(id) = finder.layer_at(&mount.point)
+                && layer.is_some_and(|layer| layer == id.as_str())
+            {
+                found.insert(id, mount.point);
+            }
+        }
+        Ok(found)
+    }
+
     fn identity(&self) -> Result<Identity, FsError> {
         let stat = rustix::fs::fstat(&self.home.dir).during("look at", layout::HOME)?;
         Ok((stat.st_dev, stat.st_ino))

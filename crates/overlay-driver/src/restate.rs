@@ -30,6 +30,16 @@ impl Driver {
         Ok(self.home.layer_of_link(&link)?.as_ref() == Some(id))
     }
 
+    /// Whether the two files that tell which layers are below a layer say the same, where
+    /// it has both.
+    ///
+    /// # Errors
+    ///
+    /// If the layer has no directory, or a file cannot be read or is damaged.
+    pub fn lowers_agree(&self, id: &LayerId) -> Result<bool, FsError> {
+        lower::agree(&self.home.expect(id)?.dir, &self.home)
+    }
+
     /// Writes again what a layer's directory says beside its tree: its short link, and
     /// the layers below it, which are `parent` and what that says of itself.
     ///
@@ -71,9 +81,17 @@ impl Driver {
         dir.sync()
     }
 
-    /// The link that leads there already, or else a new one.
+    /// The link that the layer names, if it leads to no other; else the one that leads there
+    /// already, or a new one.
     fn restate_link(&self, id: &LayerId, dir: &Dir) -> Result<(), FsError> {
         let links = &self.home.links;
+        if let Ok(Some(link)) = lower::read_link_name(dir)
+            && !self.is_of_another(&link, id)?
+        {
+            links.unlink(link.as_str())?;
+            links.symlink(&layout::link_target(id), link.as_str())?;
+            return links.sync();
+        }
         for name in links.names()? {
             if let Ok(link) = name.parse::<LinkId>()
                 && links.read_link(&name)? == Some(layout::link_target(id))
@@ -85,6 +103,15 @@ impl Driver {
         links.symlink(&layout::link_target(id), link.as_str())?;
         replace(dir, LINK, link.as_str())?;
         links.sync()
+    }
+
+    /// Whether another layer goes by that link.
+    fn is_of_another(&self, link: &LinkId, id: &LayerId) -> Result<bool, FsError> {
+        let target = self.home.links.read_link(link.as_str())?;
+        let Some(other) = target.as_deref().and_then(layout::layer_of_link_target) else {
+            return Ok(false);
+        };
+        Ok(other != *id && self.home.dir.has(other.as_str())?)
     }
 }
 

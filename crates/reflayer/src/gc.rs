@@ -10,7 +10,8 @@ use storage_core::{FsError, LayerId};
 use storage_core::{ImagesWrite, Layers, LayersWrite, RecordError};
 
 use crate::Store;
-use crate::pull::{Removal, pull_is_alive, pull_of, remove_dead_blob_locks};
+use crate::check::lost_layers;
+use crate::pull::{Removal, pull_is_alive, pull_of, remove_dead_blob_locks, remove_dead_marks};
 use crate::remove::{RemoveError, in_use};
 
 /// What was collected, or would be.
@@ -41,7 +42,8 @@ impl Store {
     /// Removes what dead processes left and what nothing refers to.
     ///
     /// Layers that stand under an image, a container or a mount, or that a
-    /// living pull is making, are never touched.
+    /// living pull is making, are never touched. Where a container names a layer that has
+    /// no record, [`GarbageOptions::all`] counts for nothing: its layer may be any.
     ///
     /// # Errors
     ///
@@ -64,8 +66,15 @@ impl Store {
             self.remove_incomplete(&mut layers, &mut removal)?;
         }
         let needed = in_use(&layers, &images, &containers, None);
-        garbage.unreferenced_layers = self.unreferenced(&layers, needed, options.all)?;
+        // Where a container's layer is not known, any that nothing refers to may be it.
+        let lost = lost_layers(&containers, layers.records());
+        if options.all && !lost.is_empty() {
+            tracing::warn!(?lost, "containers name layers without a record: other ones are kept");
+        }
+        let all = options.all && lost.is_empty();
+        garbage.unreferenced_layers = self.unreferenced(&layers, needed, all)?;
         garbage.orphans = self.orphans(&layers)?;
+        garbage.orphans.retain(|id| !lost.contains(id));
         if !options.dry_run {
             self.remove_layers(&mut layers, &garbage.unreferenced_layers, &mut removal)?;
             for orphan in &garbage.orphans {
@@ -82,6 +91,7 @@ impl Store {
     /// Clears staging and deletion directories of dead processes away.
     pub(crate) fn recover_dead(&self) -> Result<usize, RecordError> {
         remove_dead_blob_locks(&self.run_root)?;
+        remove_dead_marks(&self.run_root)?;
         let recovered = self.driver.recover()?;
         Ok(recovered.slots + recovered.temp_dirs + self.layers.recover()?)
     }
@@ -151,9 +161,10 @@ impl Store {
         }
         let mut ids: BTreeSet<LayerId> = self.driver.layer_dirs()?.into_iter().collect();
         ids.extend(layers.orphans()?);
-        let mounted = self.mounted(layers)?;
-        let orphan = |id: &LayerId| layers.get(id).is_none() && !mounted.contains(id);
-        Ok(ids.into_iter().filter(orphan).collect())
+        ids.retain(|id| layers.get(id).is_none());
+        // What is mounted is asked for only where it matters: it takes a look at all processes.
+        let mounted = if ids.is_empty() { BTreeSet::new() } else { self.mounted(layers)? };
+        Ok(ids.into_iter().filter(|id| !mounted.contains(id)).collect())
     }
 
     /// Refuses to remove anything where records that are not read may need it.

@@ -2,8 +2,10 @@
 
 use serde::Deserialize;
 use storage_core::{ImageId, LayerId};
-use storage_core::{ImageRecord, ImagesWrite, RecordError, RecordTime};
+use storage_core::{ImageRecord, ImagesWrite, Layers, RecordError, RecordTime};
 use transport::ResolvedImage;
+
+use crate::check::has_wrong_top;
 
 /// The manifest that an image was last pulled by.
 const MANIFEST_KEY: &str = "manifest";
@@ -15,11 +17,14 @@ struct Config {
 
 /// Adds the image, or the name to the image that is there, and writes its
 /// documents; the caller saves the record.
+///
+/// One that is there keeps its layer, if that is among `layers`.
 pub(crate) fn prepare(
     images: &mut ImagesWrite<'_>,
     image: &ResolvedImage,
     name: &str,
     top: Option<&LayerId>,
+    layers: &Layers<'_>,
 ) -> Result<ImageId, RecordError> {
     let id = ImageId::of_config(&image.config.digest);
     if images.get(&id).is_none() {
@@ -33,10 +38,14 @@ pub(crate) fn prepare(
     }
     if let Some(record) = images.get_mut(&id) {
         record.digest = Some(image.manifest.digest);
+        if has_wrong_top(record, top, layers) {
+            record.layer = top.cloned();
+        }
     }
     let documents = documents(image);
     let items: Vec<_> = documents.iter().map(|(key, bytes)| (key.as_str(), *bytes)).collect();
     images.write_all_big_data(&id, &items)?;
+    images.forget_missing_big_data(&id)?;
     images.add_name(&id, name)?;
     Ok(id)
 }

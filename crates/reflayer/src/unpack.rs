@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use bytes::Bytes;
 use chunked::write::ContentDigests;
-use chunked::{IndexBuilder, LayerIndex, aside};
+use chunked::{IndexBuilder, LayerIndex, ZstdReader, aside};
 use crossbeam::channel::Sender;
 use flate2::Compression as Level;
 use flate2::bufread::MultiGzDecoder;
@@ -120,9 +120,7 @@ pub(crate) fn decompress(
     Ok(match compression {
         Compression::None => Box::new(raw),
         Compression::Gzip => Box::new(Drained::new(MultiGzDecoder::new(raw), |d| d.get_mut())),
-        Compression::Zstd => {
-            Box::new(Drained::new(zstd::stream::read::Decoder::with_buffer(raw)?, |d| d.get_mut()))
-        }
+        Compression::Zstd => Box::new(Drained::new(ZstdReader::new(raw)?, |d| d.get_mut())),
     })
 }
 

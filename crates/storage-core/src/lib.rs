@@ -75,7 +75,7 @@ pub use atomic::{Durability, remove_stale_temporaries, replace_file};
 pub use digest::{BlobDigest, ChunkDigest, DiffId, Digest, DigestError, Hasher, TocDigest};
 pub use dirs::Dirs;
 pub use entry::{Entry, EntryKind, LayerPath, LayerPathError, Time};
-pub use error::{FsError, FsResultExt};
+pub use error::{FsError, FsResultExt, is_for_want_of_room};
 pub use layer_id::{ContainerId, ImageId, LayerId, LayerIdError};
 pub use lock::{Lock, Token};
 #[cfg(fuzzing)]

@@ -35,7 +35,7 @@ pub(super) fn of_a_pull(filesystem: &Filesystem) -> Result<()> {
             .iter()
             .map(|name| file(format!("evil/{name}"), "#!/bin/sh\nexit 1\n").mode(0o4755)),
     );
-    let reference = image(&store, "evil", &Recipe::of(items).build())?;
+    let reference = image(&store, "evil", &[Recipe::of(items).build()])?;
     for (way, number) in [("", 0), ("--full", 1)] {
         let pull = ["pull", way, &reference];
         let pull: Vec<&str> = pull.into_iter().filter(|word| !word.is_empty()).collect();

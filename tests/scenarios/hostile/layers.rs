@@ -48,7 +48,7 @@ pub(super) fn refused(filesystem: &Filesystem) -> Result<()> {
     let out = store.room().to_str().context("a plain path")?;
     for (number, (what, items, reason)) in forged(out).into_iter().enumerate() {
         let name = format!("{what}-{number}");
-        let reference = image(&store, &name, &Recipe::of(items).build())?;
+        let reference = image(&store, &name, &[Recipe::of(items).build()])?;
         for way in [&["pull"][..], &["pull", "--full"]] {
             let out = store.output(&[way, &[&reference]].concat())?;
             let said = said(&out);
@@ -103,7 +103,7 @@ pub(super) fn one_tree(filesystem: &Filesystem) -> Result<()> {
     fs::write(&tar, Recipe::of(odd().into_iter().map(plain)).build().tar)?;
     fs::create_dir(&judged)?;
     judge::unpack(&tar, &judged)?;
-    let reference = image(&store, "odd", &layer)?;
+    let reference = image(&store, "odd", std::slice::from_ref(&layer))?;
     for (way, path) in [(&["pull"][..], "partial"), (&["pull", "--full"], "full")] {
         let report = store.json(&[way, &[&reference]].concat())?;
         ensure!(report["layers"][0]["path"] == path, "{report}");

@@ -21,16 +21,17 @@ use crate::store::{Store, said};
 
 const MIB: usize = 1 << 20;
 
-/// A layer, how many entries its TOC has, and whether a window of 128 MiB is used.
+/// Layers of an image, how many entries their TOCs have, and whether a window of 128 MiB is
+/// used.
 struct Bomb {
     name: &'static str,
-    layer: Forged,
+    layers: Vec<Forged>,
     entries: usize,
     window: bool,
 }
 
 fn bomb(name: &'static str, recipe: &Recipe) -> Bomb {
-    Bomb { name, layer: recipe.build(), entries: 0, window: false }
+    Bomb { name, layers: vec![recipe.build()], entries: 0, window: false }
 }
 
 fn honest() -> Recipe {
@@ -73,11 +74,20 @@ fn list() -> Vec<Bomb> {
             ),
         ),
         Bomb { entries: 200_000, ..bomb("many chunks", &many_chunks(200_000)) },
-        Bomb { window: true, ..bomb("a TOC with a large window", &window(27)) },
-        bomb("a TOC with a window beyond all", &window(31)),
-        Bomb { window: true, ..bomb("a blob with a large window", &blob_window(27)) },
-        bomb("a blob with a window beyond all", &blob_window(31)),
+        Bomb { window: true, ..bomb("a TOC with a large window", &window(27, MIB)) },
+        bomb("a TOC with a window beyond all", &window(31, MIB)),
+        Bomb { window: true, ..bomb("a blob with a large window", &blob_window(27, MIB)) },
+        bomb("a blob with a window beyond all", &blob_window(31, MIB)),
+        // Two layers come at a time.
+        several("TOCs with large windows", &[window(27, MIB), window(27, 2 * MIB)]),
+        several("blobs with large windows", &[blob_window(27, MIB), blob_window(27, 2 * MIB)]),
+        several("a TOC and a blob with large windows", &[window(27, MIB), blob_window(27, MIB)]),
     ]
+}
+
+fn several(name: &'static str, recipes: &[Recipe]) -> Bomb {
+    let layers = recipes.iter().map(Recipe::build).collect();
+    Bomb { name, layers, entries: 0, window: true }
 }
 
 /// A file of as many holes of a byte each, all of them at one place of the blob.
@@ -94,17 +104,19 @@ fn many_chunks(count: usize) -> Recipe {
     })
 }
 
-fn window(log: u32) -> Recipe {
+fn window(log: u32, less: usize) -> Recipe {
     // Nearly as much as a TOC of this blob may have.
-    honest().toc_bytes(|toc| toc.extend(vec![b' '; 60 * MIB])).toc_payload(move |payload| {
-        let toc = zstd_decoded(payload);
-        *payload = zstd_of(&toc, log);
-    })
+    honest().toc_bytes(move |toc| toc.extend(vec![b' '; 61 * MIB - less])).toc_payload(
+        move |payload| {
+            let toc = zstd_decoded(payload);
+            *payload = zstd_of(&toc, log);
+        },
+    )
 }
 
-fn blob_window(log: u32) -> Recipe {
+fn blob_window(log: u32, more: usize) -> Recipe {
     // More than the window, so that all of it is used.
-    honest().trailer(vec![0; 136 * MIB]).as_blob("tar+zstd", move |tar| zstd_of(tar, log))
+    honest().trailer(vec![0; 135 * MIB + more]).as_blob("tar+zstd", move |tar| zstd_of(tar, log))
 }
 
 /// Compressed with a window of so many bits, if they are more than usual.
@@ -117,7 +129,7 @@ pub(super) fn bombs(filesystem: &Filesystem) -> Result<()> {
     for bomb in list() {
         let store = Store::new(filesystem)?;
         let limit = 64 * MIB + 250 * bomb.entries + if bomb.window { 128 * MIB } else { 0 };
-        let reference = image(&store, "v1", &bomb.layer)?;
+        let reference = image(&store, "v1", &bomb.layers)?;
         for full in [false, true] {
             let group = Group::new(limit).context("a group with a limit of memory")?;
             let arguments: &[&str] =
@@ -130,9 +142,9 @@ pub(super) fn bombs(filesystem: &Filesystem) -> Result<()> {
             seen.peak = seen.peak.max(peak);
             let text = said(&out);
             eprintln!(
-                "{}: blob {} bytes, {resident} KiB and with files {peak} of {}, {}",
+                "{}: {} bytes of blobs, {resident} KiB and with files {peak} of {}, {}",
                 bomb.name,
-                bomb.layer.blob.len(),
+                bomb.layers.iter().map(|layer| layer.blob.len()).sum::<usize>(),
                 limit / 1024,
                 text.lines().next().unwrap_or_default().chars().take(150).collect::<String>()
             );

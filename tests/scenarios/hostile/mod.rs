@@ -27,10 +27,10 @@ pub(crate) fn trials() -> Vec<Trial> {
     on_all.into_iter().flatten().chain(on_one).collect()
 }
 
-/// An image of one forged layer, as a reference.
-fn image(store: &Store, name: &str, layer: &Forged) -> Result<String> {
+/// An image of forged layers, as a reference.
+fn image(store: &Store, name: &str, layers: &[Forged]) -> Result<String> {
     let dir = store.room().join("layout");
     let layout = if dir.exists() { Layout::open(&dir) } else { Layout::create(&dir)? };
-    add_image(&layout, name, std::slice::from_ref(layer))?;
+    add_image(&layout, name, layers)?;
     Ok(format!("oci:{}:{name}", dir.display()))
 }

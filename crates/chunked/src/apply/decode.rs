@@ -33,7 +33,7 @@ impl WholeDecoder {
 
 /// Decodes a chunk that is too large for memory, as it comes.
 ///
-/// It may need a window of up to 128 MiB.
+/// It may need a window of up to 32 MiB.
 pub(super) struct StreamDecoder {
     context: DCtx<'static>,
     buffer: Vec<u8>,
@@ -44,7 +44,7 @@ pub(super) struct StreamDecoder {
 impl StreamDecoder {
     pub(super) fn new() -> io::Result<Self> {
         let mut context = DCtx::create();
-        context.set_parameter(DParameter::WindowLogMax(Limits::WINDOW_LOG)).map_err(error)?;
+        context.set_parameter(DParameter::WindowLogMax(Limits::CHUNK_WINDOW_LOG)).map_err(error)?;
         Ok(Self { context, buffer: vec![0; BUFFER], between_frames: true })
     }
 

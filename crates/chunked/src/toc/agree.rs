@@ -64,19 +64,27 @@ impl fmt::Display for Field {
 }
 
 /// Compares the entries of a tar, one after another, with those of a TOC.
+///
+/// A TOC that was fetched by [`scan`](crate::scan) has been compared already; one that was
+/// kept on a disk since then may have changed.
 #[derive(Debug)]
-pub(super) struct Agreement<'t> {
+pub struct Agreement<'t> {
     toc: &'t Toc,
     next: usize,
 }
 
 impl<'t> Agreement<'t> {
-    pub(super) fn new(toc: &'t Toc) -> Self {
+    /// With a TOC of which no entry has been met yet.
+    pub fn new(toc: &'t Toc) -> Self {
         Self { toc, next: 0 }
     }
 
     /// Takes the tar's next entry.
-    pub(super) fn compare(&mut self, tar: &Entry) -> Result<(), Disagreement> {
+    ///
+    /// # Errors
+    ///
+    /// If the TOC has another one there, or no more.
+    pub fn compare(&mut self, tar: &Entry) -> Result<(), Disagreement> {
         let name = || String::from_utf8_lossy(&tar.name).into_owned();
         if self.next == self.toc.len() {
             return Err(Disagreement::NotInToc(name()));
@@ -90,7 +98,11 @@ impl<'t> Agreement<'t> {
     }
 
     /// The tar has no more entries.
-    pub(super) fn finish(self) -> Result<(), Disagreement> {
+    ///
+    /// # Errors
+    ///
+    /// If the TOC has.
+    pub fn finish(self) -> Result<(), Disagreement> {
         if self.next == self.toc.len() {
             return Ok(());
         }

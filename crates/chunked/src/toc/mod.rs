@@ -15,7 +15,7 @@ mod time;
 
 use storage_core::{ChunkDigest, Digest, Entry, EntryKind, LayerPath, Time};
 
-pub use agree::{Disagreement, Field};
+pub use agree::{Agreement, Disagreement, Field};
 pub use error::{EntryProblem, TocError};
 pub use scan::{ScanError, Scanned, scan};
 

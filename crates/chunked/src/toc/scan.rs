@@ -12,14 +12,13 @@ use storage_core::{
     Digest, Dirs, FsError, FsResultExt, Hasher, RangeReader, RangeSource, SourceError, VerifyError,
 };
 use tarball::{SplitLimits, SplitPart, TarSplitEntries, TarSplitError};
-use zstd::stream::read::Decoder;
 
 use super::agree::Agreement;
 use super::feed::{Fault, Feed};
 use super::{Disagreement, Toc, TocError};
 use crate::annotation::Span;
 use crate::write::SKIPPABLE_HEADER;
-use crate::{Limits, TocLocation, aside};
+use crate::{Limits, TocLocation, ZstdReader, aside};
 
 const BUFFER: usize = 128 << 10;
 
@@ -272,8 +271,7 @@ impl Payload {
     ) -> Result<Decoded<R, W>, ScanError> {
         let hashed = Hashed { inner: compressed, hasher: Hasher::new() };
         let hashed = BufReader::with_capacity(BUFFER, hashed);
-        let mut zstd = Decoder::with_buffer(hashed).map_err(|error| self.error(error))?;
-        zstd.window_log_max(Limits::WINDOW_LOG).map_err(|error| self.error(error))?;
+        let zstd = ZstdReader::new(hashed).map_err(|error| self.error(error))?;
         let buffer = vec![0; BUFFER];
         Ok(Decoded { zstd, copy, name, left: self.limit, limit: self.limit, buffer, unread: 0..0 })
     }
@@ -288,7 +286,7 @@ impl Payload {
         let result = result?;
         let rest = stream.fill_buf().map_err(|error| self.error(error))?;
         debug_assert!(rest.is_empty(), "both readers read to the end");
-        let actual = stream.zstd.finish().into_inner().hasher.finish();
+        let actual = stream.zstd.into_inner().into_inner().hasher.finish();
         if actual != *expected {
             let source = VerifyError::Digest { expected: *expected, actual };
             return Err(ScanError::Verify { what: self.what, source });
@@ -333,7 +331,7 @@ impl<R: Read> Read for Hashed<R> {
 
 /// A payload as it is decoded; every byte is also written to `copy`.
 struct Decoded<R: Read, W> {
-    zstd: Decoder<'static, BufReader<Hashed<R>>>,
+    zstd: ZstdReader<BufReader<Hashed<R>>>,
     copy: W,
     name: &'static str,
     left: u64,

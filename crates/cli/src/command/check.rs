@@ -51,13 +51,14 @@ fn print(repaired: &RepairReport) {
             harms(&mended.finding);
         }
     }
-    let left = &repaired.left;
-    for finding in left.iter().filter(|finding| !is_told(finding, repaired)) {
+    let mut left = repaired.findings.iter().filter(|mended| !mended.repaired).count();
+    for finding in repaired.left.iter().filter(|finding| !is_told(finding, repaired)) {
         println!("{}", finding.problem);
         println!("    found afterwards");
         harms(finding);
+        left += 1;
     }
-    match (repaired.findings.len(), left.len()) {
+    match (repaired.findings.len(), left) {
         (0, 0) => println!("nothing found"),
         (count, left) => {
             println!("{count} found, {left} left; fetched {}", bytes(repaired.fetched));

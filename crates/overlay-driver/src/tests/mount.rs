@@ -1,6 +1,6 @@
 //! Mounts, each in a mount namespace of its own.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -32,6 +32,7 @@ pub(super) fn all(root: &Path, with_many: bool) {
         many(&store, &target);
     }
     refusals(&store, &target);
+    at_home(&store, &target);
     in_another_namespace(&store, root, &target);
     podman_comes_and_goes(&store, &target);
 }
@@ -101,6 +102,21 @@ fn single(store: &Store, target: &Path, how: How) {
     mount(store, how, &ids[0], target, &MountOptions::read_only()).unwrap();
     assert_eq!(super::store::names(target), [file_of(&ids[0])]);
     assert_eq!(store.driver.mounts_using().unwrap().len(), 1);
+    unmount(target).unwrap();
+    clear(store);
+}
+
+/// What is mounted elsewhere is mounted, but not at home.
+fn at_home(store: &Store, target: &Path) {
+    let ids = store.chain(2);
+    let home = store.overlay(&ids[1]).join("merged");
+    let read_only = MountOptions::read_only();
+    store.driver.mount(&ids[0], target, &read_only).unwrap();
+    assert_eq!(store.driver.mounted_at_home().unwrap(), BTreeMap::new());
+    store.driver.mount(&ids[1], &home, &read_only).unwrap();
+    let found = store.driver.mounted_at_home().unwrap();
+    assert_eq!(found, BTreeMap::from([(ids[1].clone(), home.clone())]));
+    unmount(&home).unwrap();
     unmount(target).unwrap();
     clear(store);
 }

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use super::store::Store;
@@ -44,4 +45,58 @@ fn a_new_link_is_told_to_the_layers_above() {
     assert_ne!(old, new);
     let lower = fs::read_to_string(store.overlay(ids[1].as_str()).join("lower")).unwrap();
     assert_eq!(lower, format!("l/{new}"));
+}
+
+#[test]
+fn r6_a_damaged_link_is_made_again_with_its_name() {
+    let store = Store::new();
+    let ids = store.chain(2);
+    let name = fs::read_to_string(store.overlay(ids[0].as_str()).join("link")).unwrap();
+    let link = store.overlay("l").join(&name);
+    let elsewhere = format!("../{}/diff", "f".repeat(64));
+    for target in ["../", &elsewhere, ""] {
+        fs::remove_file(&link).unwrap();
+        if !target.is_empty() {
+            symlink(target, &link).unwrap();
+        }
+        assert!(!store.driver.has_link(&ids[0]).unwrap());
+        store.driver.restate(&ids[0], None).unwrap();
+        store.assert_whole(&ids[0]);
+        store.assert_whole(&ids[1]);
+        store.assert_tidy();
+    }
+}
+
+#[test]
+fn r6_the_link_of_another_layer_is_left_to_it() {
+    let store = Store::new();
+    let ids = store.chain(2);
+    let [other, own] = [&ids[0], &ids[1]].map(|id| store.overlay(id.as_str()).join("link"));
+    let name = fs::read_to_string(&own).unwrap();
+    fs::copy(other, &own).unwrap();
+    assert!(!store.driver.has_link(&ids[1]).unwrap());
+    store.driver.restate(&ids[1], Some(&ids[0])).unwrap();
+    assert_eq!(fs::read_to_string(own).unwrap(), name);
+    store.assert_whole(&ids[0]);
+    store.assert_whole(&ids[1]);
+    store.assert_tidy();
+}
+
+#[test]
+fn r6_the_files_that_tell_what_is_below_are_compared() {
+    let store = Store::new();
+    let ids = store.chain(3);
+    let lower = store.overlay(ids[2].as_str()).join("lower");
+    let whole = fs::read_to_string(&lower).unwrap();
+    let (first, second) = whole.split_once(':').unwrap();
+    let agree = || store.driver.lowers_agree(&ids[2]).unwrap();
+    assert!(agree() && store.driver.lowers_agree(&ids[0]).unwrap());
+    let unknown = format!("{first}:l/{:A<26}", "");
+    for text in ["", first, &format!("{second}:{first}"), &unknown, &whole[1..]] {
+        fs::write(&lower, text).unwrap();
+        assert!(!agree(), "{text}");
+    }
+    // One of the two is enough.
+    fs::remove_file(&lower).unwrap();
+    assert!(agree());
 }

@@ -6,9 +6,12 @@ use std::io::{self, Read as _};
 use std::os::fd::BorrowedFd;
 
 use chunked::Toc;
-use storage_core::{DiffId, Digest, Entry, Hasher, LayerPath, LayerRecord};
+use storage_core::{
+    DiffId, Digest, Entry, FsError, FsResultExt as _, Hasher, LayerPath, LayerRecord,
+    is_for_want_of_room,
+};
 use tarball::{Crc64, SplitPart};
-use tree::{Aspect, TreeReader};
+use tree::{Aspect, TreeError, TreeReader};
 
 use super::layer::LayerLook;
 use super::look::LayerData;
@@ -37,7 +40,7 @@ pub(super) fn look_at_content(
     for part in parts {
         match part {
             Ok(SplitPart::Raw(bytes)) => reader.raw(&bytes),
-            Ok(SplitPart::File { entry, crc64 }) => reader.file(&entry, crc64, look),
+            Ok(SplitPart::File { entry, crc64 }) => reader.file(&entry, crc64, look)?,
             Ok(_) => {}
             Err(error) => {
                 let reason = crate::pull::error_chain(&error);
@@ -72,14 +75,17 @@ impl ContentReader<'_> {
         }
     }
 
-    fn file(&mut self, entry: &Entry, crc64: u64, look: &mut LayerLook) {
+    fn file(&mut self, entry: &Entry, crc64: u64, look: &mut LayerLook) -> Result<(), CheckError> {
         if entry.size == 0 || !chosen(self.level, &entry.name) {
-            return;
+            return Ok(());
         }
         // What a whiteout's file holds is kept nowhere.
         let path = LayerPath::parse(&entry.name).ok().filter(|_| tree::has_content(entry));
-        let Some(path) = path else { return self.tar = None };
-        let actual = self.read(&path, entry.size);
+        let Some(path) = path else {
+            self.tar = None;
+            return Ok(());
+        };
+        let actual = self.read(&path, entry.size)?;
         // What is missing or another kind of thing is said already.
         if let Err(error) = &actual
             && !look.differences.contains_key(&path)
@@ -91,38 +97,65 @@ impl ContentReader<'_> {
             self.tar = None;
             look.blame(&path);
         }
+        Ok(())
     }
 
     /// The checksum of a file of just this length; `None` for another length.
-    fn read(&mut self, path: &LayerPath, size: u64) -> io::Result<Option<u64>> {
-        let file = self.tree.open(path).map_err(io::Error::other)?;
+    fn read(
+        &mut self,
+        path: &LayerPath,
+        size: u64,
+    ) -> Result<Result<Option<u64>, TreeError>, CheckError> {
         let mut crc = Crc64::new();
         let tar = &mut self.tar;
-        let length = each_piece(file, &mut self.buffer, size, |bytes| {
+        let length = read(&mut self.tree, path, &mut self.buffer, size, |bytes| {
             crc.update(bytes);
             if let Some(tar) = tar {
                 tar.update(bytes);
             }
         })?;
-        Ok((length == size).then(|| crc.value()))
+        Ok(length.map(|length| (length == size).then(|| crc.value())))
+    }
+}
+
+/// Hands out what a file holds, as [`each_piece`] does; the inner error is the file's own.
+fn read(
+    tree: &mut TreeReader<'_>,
+    path: &LayerPath,
+    buffer: &mut [u8],
+    size: u64,
+    take: impl FnMut(&[u8]),
+) -> Result<Result<u64, TreeError>, CheckError> {
+    let opened = tree.open(path);
+    let length = opened
+        .and_then(|file| Ok(each_piece(file, buffer, size, take).during("read", path.as_path())?));
+    match length {
+        Err(TreeError::Fs(error)) if error.is_for_want_of_room() => Err(error.into()),
+        Err(TreeError::Parent { path, source }) if is_for_want_of_room(&source) => {
+            Err(FsError::new("open the parent directory of", path.as_path(), source).into())
+        }
+        length => Ok(length),
     }
 }
 
 /// Names the files that differ from the TOC, where only the tar's digest told that
 /// something does: a change that leaves a checksum as it was is no accident.
-pub(super) fn name_changed(look: &mut LayerLook, diff: BorrowedFd<'_>, toc: &Toc) {
+pub(super) fn name_changed(
+    look: &mut LayerLook,
+    diff: BorrowedFd<'_>,
+    toc: &Toc,
+) -> Result<(), CheckError> {
     let changed = |problem: &Problem| matches!(problem, Problem::Changed { .. });
     if !look.problems.iter().any(changed) {
-        return;
+        return Ok(());
     }
     let mut tree = TreeReader::new(diff);
     let mut buffer = vec![0; BUFFER];
     let mut found = false;
     for file in toc.files() {
         let mut hash = Hasher::new();
-        let read = tree.open(&file.path()).map_err(io::Error::other).and_then(|opened| {
-            each_piece(opened, &mut buffer, file.size(), |bytes| hash.update(bytes))
-        });
+        let take = |bytes: &[u8]| hash.update(bytes);
+        let read = read(&mut tree, &file.path(), &mut buffer, file.size(), take)?;
         if read.is_err() || hash.finish() != *file.digest().digest() {
             look.add(file.path(), Aspect::Content);
             found = true;
@@ -131,6 +164,7 @@ pub(super) fn name_changed(look: &mut LayerLook, diff: BorrowedFd<'_>, toc: &Toc
     if found {
         look.problems.retain(|problem| !changed(problem));
     }
+    Ok(())
 }
 
 /// Hands out what a file holds, up to just beyond `size`; tells how much that was.

@@ -5,14 +5,15 @@ use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
 
 use storage_core::{LayerId, LayerPath, LayerRecord};
-use tree::{Aspect, Difference, Model};
+use tree::{Aspect, Difference, Maker, Model, WalkError};
 
+use super::beside::look_beside;
 use super::content::{look_at_content, name_changed};
 use super::look::{LayerData, maker_of, model_of};
 use super::problem::TAR_SPLIT;
-use super::{CheckError, CheckLevel, Problem, is_for_want_of_room};
+use super::{CheckError, CheckLevel, Problem};
 use crate::Store;
-use crate::pull::{INDEX_KEY, TOC_KEY};
+use crate::pull::{FORMAT_KEY, INDEX_KEY, TOC_KEY};
 
 /// What was found in a layer.
 #[derive(Debug)]
@@ -33,15 +34,22 @@ impl LayerLook {
     }
 
     /// Notes in what the tree differs from what it should be.
-    fn compare(&mut self, record: &LayerRecord, model: Model, diff: BorrowedFd<'_>) {
+    fn compare(
+        &mut self,
+        record: &LayerRecord,
+        model: Model,
+        diff: BorrowedFd<'_>,
+    ) -> Result<(), CheckError> {
         match model.compare(diff, maker_of(record)) {
             Ok(found) => self.differences = by_path(found, record),
+            Err(WalkError::Fs(error)) if error.is_for_want_of_room() => return Err(error.into()),
             Err(error) => {
                 let (layer, reason) = (self.layer.clone(), crate::pull::error_chain(&error));
                 self.problems.push(Problem::Unreadable { layer, reason });
             }
         }
         self.model = Some(model);
+        Ok(())
     }
 
     /// Notes that the content of a file differs, unless it is said already that it
@@ -111,7 +119,7 @@ impl Store {
         let diff = match self.driver.diff(&record.id) {
             Ok(diff) => diff,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) if is_for_want_of_room(&error) => return Err(error.into()),
+            Err(error) if error.is_for_want_of_room() => return Err(error.into()),
             Err(error) => {
                 let (layer, reason) = (record.id.clone(), crate::pull::error_chain(&error));
                 look.problems.push(Problem::Unreadable { layer, reason });
@@ -129,6 +137,9 @@ impl Store {
             tracing::warn!(layer = %record.id, reason, "its index cannot be read");
             look.damaged(INDEX_KEY);
         }
+        if maker_of(record) == Maker::Writer && !data.is_noted_as_tree()? {
+            look.damaged(FORMAT_KEY);
+        }
         match data.tar_split()?.map(|parts| model_of(parts, self.privileges)) {
             None => {}
             Some(Err(reason)) => {
@@ -136,10 +147,13 @@ impl Store {
                 look.damaged(TAR_SPLIT);
             }
             Some(Ok(model)) => {
-                look.compare(record, model, diff.as_fd());
+                look.compare(record, model, diff.as_fd())?;
                 look_at_content(record, diff.as_fd(), &data, level, &mut look)?;
                 if let Some(Ok(toc)) = &toc {
-                    name_changed(&mut look, diff.as_fd(), toc);
+                    name_changed(&mut look, diff.as_fd(), toc)?;
+                }
+                if level == CheckLevel::Content && !look.has_found() {
+                    look_beside(record, diff.as_fd(), &data, &mut look)?;
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! What is kept beside a layer and tells what should be in it.
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, Read as _};
 
 use chunked::{Index, IndexError, Toc};
 use flate2::bufread::GzDecoder;
@@ -10,7 +10,7 @@ use tarball::{Limits, SplitLimits, SplitPart, TarSplitEntries};
 use tree::{Maker, Model, Privileges};
 
 use crate::Store;
-use crate::pull::{INDEX_KEY, TOC_KEY, error_chain, pull_of};
+use crate::pull::{FORMAT_DIRECTORY, FORMAT_KEY, INDEX_KEY, TOC_KEY, error_chain, pull_of};
 
 /// A tar-split that is being read.
 pub(crate) type Parts = TarSplitEntries<BufReader<GzDecoder<BufReader<File>>>>;
@@ -45,11 +45,26 @@ impl<'a> LayerData<'a> {
 
     /// The index, likewise. One of a version that is not ours is as good as none.
     pub(crate) fn index(&self) -> Result<Option<Result<Index, String>>, RecordError> {
-        let file = self.store.layers.peek_big_data(self.id, INDEX_KEY)?;
-        Ok(match file.map(Index::open) {
+        Ok(match self.index_file()?.map(Index::open) {
             None | Some(Err(IndexError::Version(_) | IndexError::Algorithm)) => None,
             Some(index) => Some(index.map_err(|error| error_chain(&error))),
         })
+    }
+
+    /// The file of the index, whatever is in it.
+    pub(crate) fn index_file(&self) -> Result<Option<File>, RecordError> {
+        self.store.layers.peek_big_data(self.id, INDEX_KEY)
+    }
+
+    /// Whether the note that other tools go by says that the layer is a tree of files, or
+    /// there is none.
+    pub(crate) fn is_noted_as_tree(&self) -> Result<bool, RecordError> {
+        let note = self.store.layers.peek_big_data(self.id, FORMAT_KEY)?;
+        let Some(note) = note else { return Ok(true) };
+        let mut text = Vec::new();
+        // One byte more tells that there is too much.
+        let read = note.take(FORMAT_DIRECTORY.len() as u64 + 1).read_to_end(&mut text);
+        Ok(read.is_ok() && text == FORMAT_DIRECTORY)
     }
 }
 

@@ -1,5 +1,7 @@
 //! What does not add up in a store: one finding per problem.
 
+mod beside;
+mod containers;
 mod content;
 mod harm;
 mod layer;
@@ -8,17 +10,17 @@ mod problem;
 mod records;
 mod survey;
 
-use rustix::io::Errno;
 use serde::Serialize;
 use storage_core::{FsError, RecordError};
 
 use crate::Store;
 
+pub(crate) use containers::lost_layers;
 pub(crate) use content::each_piece;
 pub(crate) use layer::LayerLook;
 pub(crate) use look::LayerData;
 pub use problem::Problem;
-pub(crate) use problem::TAR_SPLIT;
+pub(crate) use records::{has_manifest, has_wrong_top, is_unnamed};
 pub(crate) use survey::Survey;
 
 /// How closely to look; each level includes those before it.
@@ -38,7 +40,8 @@ pub enum CheckLevel {
         /// Which ones: the same seed chooses the same files.
         seed: u64,
     },
-    /// The content of all files: every layer's tar is rebuilt and hashed.
+    /// The content of all files: every layer's tar is rebuilt and hashed; and whether what is
+    /// kept beside it for later pulls says what is true.
     Content,
 }
 
@@ -66,13 +69,6 @@ pub enum CheckError {
     /// What was mended could not be brought to the disk.
     #[error("flush what was mended")]
     Flush(#[source] FsError),
-}
-
-/// Whether it was this process or the system that lacked descriptors or memory: of the store
-/// that tells nothing.
-fn is_for_want_of_room(error: &FsError) -> bool {
-    let errno = error.source.raw_os_error().map(Errno::from_raw_os_error);
-    errno.is_some_and(|errno| [Errno::MFILE, Errno::NFILE, Errno::NOMEM].contains(&errno))
 }
 
 impl Store {

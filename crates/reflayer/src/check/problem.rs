@@ -21,7 +21,8 @@ pub enum Problem {
         reason: String,
     },
     /// A record says something else, or nothing, where what is on disk has another word:
-    /// the configs of images, and the files beside the layer.
+    /// the configs of images, the files beside the layer, and what else the record says. Or a
+    /// container's names a layer or an image that has no record.
     WrongRecord {
         /// The layer or image.
         id: String,

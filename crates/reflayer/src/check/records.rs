@@ -1,14 +1,18 @@
 //! Records against directories, and the documents of images.
 
-use storage_core::{Digest, ImageRecord, Images, LayerId, LayerRecord, Layers, RecordError};
+use storage_core::{
+    BlobDigest, Digest, FsError, ImageRecord, Images, LayerId, LayerRecord, Layers, RecordError,
+};
 
+use super::containers::check_containers;
 use super::harm::label;
 use super::problem::TAR_SPLIT;
-use super::{CheckError, Problem, is_for_want_of_room};
+use super::{CheckError, Problem};
 use crate::Store;
 use crate::documents::Documents;
 use crate::listing::chain;
 use crate::pull::has_repeated_names;
+use crate::sources::Elsewhere;
 
 /// What was found, and the records that it was found in.
 pub(super) type Checked = (Vec<Problem>, Vec<LayerRecord>, Vec<ImageRecord>);
@@ -18,11 +22,13 @@ impl Store {
     pub(crate) fn damaged_records(&self) -> Result<Vec<Problem>, CheckError> {
         let mut damaged = Vec::new();
         let layers = self.layers.read();
-        if let Ok(layers) = &layers
-            && self.lacks_records(layers)?
-        {
-            let reason = "it is missing, though there are layers".into();
-            damaged.push(Problem::DamagedRecords { file: layers.file(), reason });
+        if let Ok(layers) = &layers {
+            note(self.mounts.read(layers).map(drop), &mut damaged)?;
+            // Which layers are mounted tells whether there are any.
+            if damaged.is_empty() && self.lacks_records(layers)? {
+                let reason = "it is missing, though there are layers".into();
+                damaged.push(Problem::DamagedRecords { file: layers.file(), reason });
+            }
         }
         note(layers.map(drop), &mut damaged)?;
         note(self.images.read().map(drop), &mut damaged)?;
@@ -41,8 +47,10 @@ impl Store {
         let mut problems = Vec::new();
         let layers = self.layers.read()?;
         let images = self.images.read()?;
-        let elsewhere = self.elsewhere(layers.records(), &[]).layers;
-        let all = [layers.records(), &elsewhere].concat();
+        let containers = self.containers.read()?;
+        let Elsewhere { layers: other_layers, images: other_images } =
+            self.elsewhere(layers.records(), images.records());
+        let all = [layers.records(), &other_layers].concat();
         for record in layers.records() {
             problems.extend(self.check_layer_record(record, &layers, &all)?);
         }
@@ -50,6 +58,9 @@ impl Store {
         problems.extend(orphans.map(|id| Problem::Orphan { id: id.to_string() }));
         check_images(&all, &images, &mut problems)?;
         check_fields(&layers, &images, &mut problems)?;
+        let other_images = other_images.into_iter().map(|(image, _)| image);
+        let all_images: Vec<_> = images.records().iter().cloned().chain(other_images).collect();
+        problems.extend(check_containers(&containers, &all, &all_images));
         Ok((problems, layers.records().to_vec(), images.records().to_vec()))
     }
 
@@ -66,7 +77,7 @@ impl Store {
             return Ok(vec![Problem::Incomplete { layer }]);
         }
         if let Err(error) = self.driver.diff(&layer) {
-            if is_for_want_of_room(&error) {
+            if error.is_for_want_of_room() {
                 return Err(error.into());
             }
             let reason = error.source.to_string();
@@ -101,19 +112,25 @@ impl Store {
         let mut expected: Vec<&LayerId> =
             chain(Some(&layer), all).into_iter().map(|l| &l.id).rev().collect();
         expected.remove(0);
-        let linked = self.driver.has_link(&layer);
-        match linked.and_then(|linked| Ok((linked, self.driver.lowers(&layer)?))) {
-            Ok((true, found)) if found.iter().eq(expected) => None,
-            Ok((false, _)) => {
-                let found = "its short link leads elsewhere".into();
-                Some(Problem::WrongLowers { layer, found })
-            }
-            Ok((true, found)) => Some(Problem::WrongLowers { layer, found: join(&found) }),
-            Err(error) => {
-                let found = crate::pull::error_chain(&error);
-                Some(Problem::WrongLowers { layer, found })
-            }
+        let found = match self.lowers_said(&layer) {
+            Ok(lowers) if lowers.iter().eq(expected) => return None,
+            Ok(lowers) => join(&lowers),
+            Err(found) => found,
+        };
+        Some(Problem::WrongLowers { layer, found })
+    }
+
+    /// The layers below as the layer's directory says, or what is wrong with what it says.
+    fn lowers_said(&self, layer: &LayerId) -> Result<Vec<LayerId>, String> {
+        let said = |error: FsError| crate::pull::error_chain(&error);
+        if !self.driver.has_link(layer).map_err(said)? {
+            return Err("its short link leads elsewhere".into());
         }
+        let lowers = self.driver.lowers(layer).map_err(said)?;
+        if !self.driver.lowers_agree(layer).map_err(said)? {
+            return Err(format!("{} by one of its files, other ones by another", join(&lowers)));
+        }
+        Ok(lowers)
     }
 }
 
@@ -179,10 +196,48 @@ fn check_fields(
     for record in images.records() {
         let Some(document) = documents.images.get(&record.id) else { continue };
         let id = record.id.as_str();
-        wrong(id, "layer", record.layer.is_none() && document.top.is_some());
+        wrong(id, "layer", has_wrong_top(record, document.top.as_ref(), layers));
         wrong(id, "big-data-names", record.big_data_names.is_empty() && !document.keys.is_empty());
+        let keys = images.keys_on_disk(&record.id)?;
+        wrong(id, "big-data-names", keys.iter().any(|key| is_unnamed(record, key)));
+        let (sizes, digests) = (&record.big_data_sizes, &record.big_data_digests);
+        let stray = |key: &String| !record.big_data_names.contains(key);
+        let no_size = digests.keys().any(|key| !sizes.contains_key(key));
+        let no_digest = sizes.keys().any(|key| !digests.contains_key(key));
+        wrong(id, "big-data-sizes", no_size || sizes.keys().any(stray));
+        wrong(id, "big-data-digests", no_digest || digests.keys().any(stray));
+        let strange = |digest: &BlobDigest| !has_manifest(record, digest);
+        wrong(id, "digest", document.manifest.is_some() && record.digest.iter().any(strange));
     }
     Ok(())
+}
+
+/// Whether an image's record names no layer, or one that has no record, where its config
+/// leads to one.
+pub(crate) fn has_wrong_top(
+    record: &ImageRecord,
+    top: Option<&LayerId>,
+    layers: &Layers<'_>,
+) -> bool {
+    let is_known = |layer: &LayerId| layers.get(layer).is_some();
+    match &record.layer {
+        None => top.is_some(),
+        Some(layer) => !is_known(layer) && top.is_some_and(|top| top != layer && is_known(top)),
+    }
+}
+
+/// Whether a record knows size and digest of big data that it does not name.
+pub(crate) fn is_unnamed(record: &ImageRecord, key: &String) -> bool {
+    let is_known =
+        record.big_data_sizes.contains_key(key) && record.big_data_digests.contains_key(key);
+    is_known && !record.big_data_names.contains(key)
+}
+
+/// Whether one of the manifests that are kept beside an image has the digest.
+pub(crate) fn has_manifest(record: &ImageRecord, digest: &BlobDigest) -> bool {
+    let of_manifests =
+        record.big_data_digests.iter().filter(|(key, _)| key.starts_with("manifest"));
+    of_manifests.filter_map(|(_, known)| known.sha256()).any(|known| known == *digest.digest())
 }
 
 /// Compares one document of an image with its record.

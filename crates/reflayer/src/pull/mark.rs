@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, statat, unlinkat};
+use rustix::fs::{AtFlags, Dir, Mode, OFlags, mkdirat, openat, statat, unlinkat};
 use rustix::io::Errno;
 use storage_core::{FsError, FsResultExt as _, Lock};
 
@@ -10,6 +10,10 @@ use super::pulse::Pulse;
 
 /// Where in the run root the locks of pulls live.
 const DIRECTORY: &str = "reflayer-pulls";
+
+/// Held while a mark is made, and while dead ones are looked for: one that has no lock yet
+/// looks dead. No pull can have this name.
+const MUTEX: &str = ".lock";
 
 /// What a layer's `metadata` begins with while its pull's name follows.
 const PREFIX: &str = "reflayer-pull:";
@@ -26,6 +30,7 @@ impl PullMark {
     /// Takes the lock of a new pull.
     pub(crate) fn create(run_root: impl AsFd) -> Result<Self, FsError> {
         let directory = directory(run_root)?;
+        let _mutex = Lock::exclusive(&directory, MUTEX)?;
         loop {
             let name = random_name()?;
             if let Some(lock) = Lock::try_exclusive(&directory, &name)? {
@@ -95,6 +100,24 @@ pub(crate) fn pull_is_alive(run_root: impl AsFd, name: &str) -> Result<bool, FsE
     Ok(dead.is_none())
 }
 
+/// Removes the marks of pulls that were killed; tells how many.
+pub(crate) fn remove_dead_marks(run_root: impl AsFd) -> Result<usize, FsError> {
+    let run_root = run_root.as_fd();
+    let directory = directory(run_root)?;
+    let _mutex = Lock::exclusive(&directory, MUTEX)?;
+    let mut dead = 0;
+    for entry in Dir::read_from(&directory).during("read directory", DIRECTORY)? {
+        let entry = entry.during("read directory", DIRECTORY)?;
+        let name = entry.file_name().to_str().ok().filter(|name| is_name(name));
+        if let Some(name) = name
+            && !pull_is_alive(run_root, name)?
+        {
+            dead += 1;
+        }
+    }
+    Ok(dead)
+}
+
 fn directory(run_root: impl AsFd) -> Result<OwnedFd, FsError> {
     own_directory(run_root, DIRECTORY)
 }
@@ -131,7 +154,25 @@ mod tests {
         assert!(pull_is_alive(&run, name).unwrap());
         drop(mark);
         assert!(!pull_is_alive(&run, name).unwrap());
-        assert_eq!(std::fs::read_dir(dir.path().join(DIRECTORY)).unwrap().count(), 0);
+        assert_eq!(marks(dir.path()), [""; 0]);
+    }
+
+    #[test]
+    fn marks_of_the_dead_are_removed_and_no_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = std::fs::File::open(dir.path()).unwrap();
+        let mark = PullMark::create(&run).unwrap();
+        // As a pull that was killed leaves it.
+        std::fs::write(dir.path().join(DIRECTORY).join("0killed"), "").unwrap();
+        assert_eq!(remove_dead_marks(&run).unwrap(), 1);
+        assert_eq!(marks(dir.path()), [mark.name()]);
+        assert!(pull_is_alive(&run, mark.name()).unwrap());
+    }
+
+    fn marks(run_root: &std::path::Path) -> Vec<String> {
+        let names = std::fs::read_dir(run_root.join(DIRECTORY)).unwrap();
+        let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| is_name(name)).collect()
     }
 
     #[test]

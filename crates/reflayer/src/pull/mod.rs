@@ -14,6 +14,7 @@ mod publish;
 mod pulse;
 mod sound;
 mod watch;
+mod write_back;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd as _;
@@ -40,10 +41,11 @@ pub(crate) use fetch::in_parallel;
 pub(crate) use flight::Flight;
 pub use layer::LayerError;
 pub(crate) use layer::chain as error_chain;
-pub(crate) use mark::{PullMark, pull_is_alive, pull_of};
+pub(crate) use mark::{PullMark, pull_is_alive, pull_of, remove_dead_marks};
 pub use plan::{ImagePlan, LayerPlan, LayerShare, PlannedBytes};
 pub use publish::PublishError;
-pub(crate) use publish::{INDEX_KEY, Removal, TOC_KEY, has_repeated_names, set_incomplete};
+pub(crate) use publish::{FORMAT_DIRECTORY, FORMAT_KEY, INDEX_KEY, TOC_KEY};
+pub(crate) use publish::{Removal, has_repeated_names, set_incomplete};
 
 use bounds::Bounds;
 use claim::Claims;
@@ -54,6 +56,7 @@ pub(crate) use layer::WantedLayer;
 use present::explain_mended;
 use publish::{Outcome, Publication};
 use pulse::Pulse;
+use write_back::flushing_beside;
 
 /// How an image is pulled.
 #[derive(Debug, Clone)]
@@ -78,6 +81,8 @@ pub struct PullOptions {
     /// Do not look into layers that are there for damaged files. One that was found sound is
     /// looked into again after a day, or a new start of the machine.
     pub trust_present: bool,
+    /// Layers that are there and brought again, since their looks deceive.
+    pub(crate) unusable: BTreeSet<LayerId>,
 }
 
 impl Default for PullOptions {
@@ -91,6 +96,7 @@ impl Default for PullOptions {
             layers_at_once: 2,
             patience: Duration::from_mins(1),
             trust_present: false,
+            unusable: BTreeSet::new(),
         }
     }
 }
@@ -193,6 +199,7 @@ impl Store {
         let pulse = mark.pulse()?;
         let progress = &pulse.over(progress.clone());
         let mut publication = Publication::new(&image, &name, &wanted, &mark, options.durability);
+        publication.note_unusable(options.unusable.clone());
         let mut told = Told { brought: vec![None; wanted.len()], mended: BTreeMap::new() };
         let task = Task { source, wanted: &wanted, options, progress, pulse: &pulse };
         let mut looks = !options.trust_present;
@@ -267,7 +274,13 @@ impl Store {
         for batch in absent.chunks(Bounds::of(task.options).staged) {
             let left = dead.iter().map(|layer| Staged { id: None, layer });
             let staged = publication.staged().into_iter().chain(left).collect();
-            let fetched = self.fetch_layers(task, Batch { indices: batch, staged });
+            let batch = Batch { indices: batch, staged };
+            let fetched = match publication.durability() {
+                Durability::Durable => {
+                    flushing_beside(|| self.driver.flush(), || self.fetch_layers(task, batch))?
+                }
+                Durability::Volatile => self.fetch_layers(task, batch),
+            };
             self.take_fetched(task.wanted, fetched, publication, reports)?;
         }
         Ok(())

@@ -36,13 +36,13 @@ pub(crate) const TOC_KEY: &str = "zstd-chunked-manifest";
 /// The chunk index, by which those digests are looked up.
 pub(crate) const INDEX_KEY: &str = "chunked-manifest-cache";
 /// And how they are kept.
-const FORMAT_KEY: &str = "zstd-chunked-layer-data";
+pub(crate) const FORMAT_KEY: &str = "zstd-chunked-layer-data";
 /// A flag of a layer whose tar names something twice, so that it has no tar-split.
 const REPEATED_FLAG: &str = "reflayer-repeated-names";
 /// The file in `aside` that becomes the second.
 pub(super) const FORMAT_FILE: &str = "format.json";
 /// Its content for a layer whose files stand in a directory tree.
-pub(super) const FORMAT_DIRECTORY: &[u8] = br#"{"format":0}"#;
+pub(crate) const FORMAT_DIRECTORY: &[u8] = br#"{"format":0}"#;
 
 /// Why layers and image could not be recorded.
 #[derive(Debug, thiserror::Error)]
@@ -309,7 +309,8 @@ impl Store {
         if with_image {
             let mut images = self.images.write()?;
             let top = publication.wanted.last().map(|wanted| &wanted.id);
-            let id = image_record::prepare(&mut images, publication.image, publication.name, top)?;
+            let Publication { image: source, name, .. } = publication;
+            let id = image_record::prepare(&mut images, source, name, top, layers)?;
             image = Some((images, id));
         }
         complete(layers, &ids)?;

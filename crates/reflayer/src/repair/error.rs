@@ -11,7 +11,7 @@ use tree::TreeError;
 use crate::pull::{PublishError, PullError};
 
 #[derive(Debug, thiserror::Error)]
-pub(super) enum MendError {
+pub(crate) enum MendError {
     #[error(transparent)]
     Record(#[from] RecordError),
     #[error(transparent)]

@@ -41,7 +41,7 @@ impl Store {
             if let Some(record) = record
                 && let Err(error) = self.mend_index(record)
             {
-                notes.layer(layer, error_chain(&error));
+                notes.failed(layer.as_str(), &error);
             }
         }
     }
@@ -56,7 +56,7 @@ impl Store {
         let data = LayerData::new(self, &record.id);
         let made = match data.toc()? {
             Some(Ok(toc)) => {
-                verify(&toc, diff.as_fd())?;
+                expect_files_of(&toc, diff.as_fd())?;
                 write_index(aside, |file| chunked::write_index(&toc, file))?;
                 true
             }
@@ -81,7 +81,7 @@ impl Store {
 }
 
 /// Sees that all files are those of the TOC.
-fn verify(toc: &Toc, diff: BorrowedFd<'_>) -> Result<(), MendError> {
+pub(crate) fn expect_files_of(toc: &Toc, diff: BorrowedFd<'_>) -> Result<(), MendError> {
     let (mut tree, mut buffer) = (TreeReader::new(diff), vec![0; BUFFER]);
     for file in toc.files() {
         let (path, mut hash) = (file.path(), Hasher::new());
@@ -95,7 +95,8 @@ fn verify(toc: &Toc, diff: BorrowedFd<'_>) -> Result<(), MendError> {
     Ok(())
 }
 
-fn index_of_tree(
+/// What an index of the layer says, from its files as they are; `None` if none can describe it.
+pub(crate) fn index_of_tree(
     data: &LayerData<'_>,
     diff: BorrowedFd<'_>,
 ) -> Result<Option<LayerIndex>, MendError> {

@@ -18,10 +18,11 @@ use transport::{ImageSource, Platform, Reference};
 
 use crate::check::{CheckError, CheckLevel, Finding, Problem};
 use crate::{GarbageOptions, Store};
-use error::MendError;
 use origin::{BlobsOfImages, Origins};
 use report::Notes;
 
+pub(crate) use error::MendError;
+pub(crate) use index::{expect_files_of, index_of_tree};
 pub use report::{Mended, RepairReport};
 pub(crate) use structure::pulled_again;
 
@@ -79,16 +80,24 @@ impl Store {
     ) -> Result<RepairReport, CheckError> {
         let mut notes = Notes::default();
         let mut origins = Origins::new(options, open);
-        let mut mended = self.damaged_records()?;
-        self.mend_records(&mended, &mut notes);
-        mended.extend(self.adopt_lost_layers(&mut notes)?);
+        let damaged = self.damaged_records()?;
+        self.mend_records(&damaged, &mut notes);
+        let records = self.survey(CheckLevel::Records, |_| false)?;
+        self.mend_image_ids(&records.problems, &mut notes);
+        self.mend_parents(&records.problems, &mut notes);
+        self.adopt_lost_layers(&records.problems, &mut notes)?;
+        self.mend_fields(&records.problems, &mut notes);
         let survey = self.survey(options.level, |_| true)?;
+        let is_gone = |finding: &Finding| !survey.problems.contains(&finding.problem);
+        let mut mended = findings(damaged);
+        mended.extend(records.into_findings().into_iter().filter(is_gone));
         if !self.damaged_records()?.is_empty() {
             // Nothing can be told, and so nothing be done, without these.
             let left = survey.into_findings();
-            return Ok(notes.report(findings(mended), left));
+            return Ok(notes.report(mended, left));
         }
         self.mend_fields(&survey.problems, &mut notes);
+        self.leave_containers(&survey.problems, &mut notes)?;
         let mounted = self.mounted_with_lowers(&*self.layers.read()?)?;
         let new = self.mend_structure(&survey, &mounted, &mut origins, &mut notes);
         let mut blobs = BlobsOfImages { images: &survey.images, origins: &mut origins };
@@ -114,8 +123,8 @@ impl Store {
         }
         let touched = survey.damaged_layers();
         let left = self.survey(options.level, |layer| touched.contains(layer))?.into_findings();
-        let found = findings(mended).into_iter().chain(survey.into_findings());
-        Ok(notes.report(found.collect(), left))
+        mended.extend(survey.into_findings());
+        Ok(notes.report(mended, left))
     }
 }
 

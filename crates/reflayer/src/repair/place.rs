@@ -37,7 +37,7 @@ impl Store {
             let mut times = Times::default();
             let steps = plan.steps.iter().chain(&plan.links);
             for step in steps {
-                times.keep(&mut mender, step.path());
+                times.keep(&mut mender, step.path())?;
                 carry_out(&mut mender, step, diff.as_fd(), stage, staged)?;
             }
             times.give_back(&mut mender)?;
@@ -100,14 +100,15 @@ fn unless_gone(done: Result<(), TreeError>) -> Result<(), TreeError> {
 struct Times(BTreeMap<LayerPath, Time>);
 
 impl Times {
-    fn keep(&mut self, mender: &mut Mender<'_>, path: &LayerPath) {
-        let Some((parent, _)) = path.split_last() else { return };
-        // A directory that is not there yet gets its time when it is settled.
-        if !self.0.contains_key(&parent)
-            && let Ok(time) = mender.time_of(&parent)
-        {
-            self.0.insert(parent, time);
+    fn keep(&mut self, mender: &mut Mender<'_>, path: &LayerPath) -> Result<(), MendError> {
+        let Some((parent, _)) = path.split_last() else { return Ok(()) };
+        if !self.0.contains_key(&parent) {
+            let mut time = None;
+            // A directory that is not there yet gets its time when it is settled.
+            unless_gone(mender.time_of(&parent).map(|found| time = Some(found)))?;
+            self.0.extend(time.map(|time| (parent, time)));
         }
+        Ok(())
     }
 
     fn give_back(self, mender: &mut Mender<'_>) -> Result<(), MendError> {

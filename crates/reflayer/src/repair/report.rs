@@ -1,11 +1,12 @@
 //! What was mended, and what was not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use storage_core::{LayerId, LayerPath, Usage};
 
 use crate::check::{Finding, Problem};
+use crate::pull::error_chain;
 
 /// What a repair did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -28,7 +29,7 @@ pub struct Mended {
     /// What was found.
     #[serde(flatten)]
     pub finding: Finding,
-    /// Whether it is no longer found.
+    /// Whether it is no longer found, and nothing failed on the way, the last flush included.
     pub repaired: bool,
     /// How it was mended, or why not; empty where there is nothing to say.
     pub reason: String,
@@ -39,9 +40,9 @@ pub struct Mended {
 }
 
 impl RepairReport {
-    /// Whether nothing is found any more.
+    /// Whether all that was found is repaired, and nothing is found any more.
     pub fn is_whole(&self) -> bool {
-        self.left.is_empty()
+        self.left.is_empty() && self.findings.iter().all(|mended| mended.repaired)
     }
 
     /// What was mended, and what was not and why: a line each.
@@ -78,6 +79,8 @@ pub(super) struct Got {
 pub(super) struct Notes {
     /// Why something of an id could not be mended.
     why_not: BTreeMap<String, String>,
+    /// Of what something failed, and be it the last flush of what is then found sound.
+    failed: BTreeSet<String>,
     /// How it was.
     how: BTreeMap<String, String>,
     files: BTreeMap<(LayerId, LayerPath), Got>,
@@ -93,6 +96,12 @@ impl Notes {
     /// The same of a layer, an image or a record file.
     pub(super) fn id(&mut self, id: &str, what: impl Into<String>) {
         self.why_not.entry(id.into()).or_insert_with(|| what.into());
+    }
+
+    /// Says that mending something of an id failed.
+    pub(super) fn failed(&mut self, id: &str, error: &dyn std::error::Error) {
+        self.id(id, error_chain(error));
+        self.failed.insert(id.into());
     }
 
     /// Says how a record file, or what has no record, was mended.
@@ -111,10 +120,12 @@ impl Notes {
     }
 
     pub(super) fn report(self, before: Vec<Finding>, left: Vec<Finding>) -> RepairReport {
-        let still: std::collections::BTreeSet<_> =
-            left.iter().map(|finding| subject(&finding.problem)).collect();
+        let still: BTreeSet<_> = left.iter().map(|finding| subject(&finding.problem)).collect();
         let mended = |finding: Finding| {
-            let repaired = !still.contains(&subject(&finding.problem));
+            let (kind, id, _) = subject(&finding.problem);
+            // Files of a layer are flushed apart from what is beside it.
+            let failed = kind != "file" && self.failed.contains(&id);
+            let repaired = !failed && !still.contains(&subject(&finding.problem));
             let got = match &finding.problem {
                 Problem::File { layer, path, .. } => {
                     self.files.get(&(layer.clone(), path.clone())).copied()
@@ -122,7 +133,6 @@ impl Notes {
                 _ => None,
             };
             let got = got.filter(|_| repaired).unwrap_or_default();
-            let (kind, id, _) = subject(&finding.problem);
             let said = match (repaired, kind) {
                 (true, "records" | "orphan") => &self.how,
                 (true, _) => &BTreeMap::new(),

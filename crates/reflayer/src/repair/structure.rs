@@ -9,7 +9,7 @@ use super::error::MendError;
 use super::origin::Origins;
 use super::report::Notes;
 use crate::Store;
-use crate::check::{Problem, Survey, TAR_SPLIT};
+use crate::check::{Problem, Survey};
 use crate::progress::Progress;
 use crate::pull::{INDEX_KEY, error_chain};
 use crate::{LayerWay, PullOptions};
@@ -24,6 +24,7 @@ impl Store {
         notes: &mut Notes,
     ) -> BTreeSet<LayerId> {
         let mut images: BTreeMap<ImageId, BTreeSet<String>> = BTreeMap::new();
+        let mut unusable = BTreeSet::new();
         for problem in survey.structural() {
             let layer = problem.layer();
             if let Some(layer) = layer.as_ref().filter(|layer| mounted.contains(layer)) {
@@ -32,15 +33,12 @@ impl Store {
             }
             if let (Problem::WrongLowers { .. }, Some(layer)) = (problem, &layer) {
                 if let Err(error) = self.mend_lowers(layer) {
-                    notes.layer(layer, error_chain(&error));
+                    notes.failed(layer.as_str(), &error);
                 }
                 continue;
             }
             let Some(id) = pulled_again(problem) else { continue };
-            if let Err(error) = self.forget_damaged(problem) {
-                notes.id(&id, error_chain(&error));
-                continue;
-            }
+            unusable.extend(layer.filter(|_| deceives(problem)));
             let harmed = survey.harmed(problem);
             if harmed.is_empty() {
                 notes.id(&id, "no image stands on it: `gc --all` removes it");
@@ -54,8 +52,17 @@ impl Store {
             let Some(image) = survey.images.iter().find(|record| record.id == image) else {
                 continue;
             };
-            match self.pull_again(image, origins, notes) {
-                Ok(layers) => new.extend(layers),
+            match self.pull_again(image, &unusable, origins, notes) {
+                Ok(layers) => {
+                    unusable.retain(|layer| !layers.contains(layer));
+                    new.extend(layers);
+                }
+                Err(error @ MendError::Pull(_)) => {
+                    for id in &ids {
+                        notes.failed(id, &error);
+                    }
+                }
+                // Another image on the same layer may do better.
                 Err(error) => ids.iter().for_each(|id| notes.id(id, error_chain(&error))),
             }
         }
@@ -68,41 +75,22 @@ impl Store {
         Ok(self.driver.sync_dirs()?)
     }
 
-    /// Takes a file that cannot be read away, so that a pull sees that it is missing.
-    fn forget_damaged(&self, problem: &Problem) -> Result<(), MendError> {
-        let tar_split = match problem {
-            Problem::Changed { layer, .. } | Problem::Unreadable { layer, .. } => {
-                Some((layer.clone(), TAR_SPLIT))
-            }
-            Problem::DamagedBigData { key, .. } => {
-                problem.layer().map(|layer| (layer, key.as_str()))
-            }
-            _ => None,
-        };
-        let Some((layer, key)) = tar_split else { return Ok(()) };
-        let layers = self.layers.write()?;
-        if layers.get(&layer).is_none() {
-            return Ok(());
-        }
-        if key == TAR_SPLIT {
-            layers.remove_tar_split(&layer)?;
-        } else {
-            layers.remove_big_data_file(&layer, key)?;
-        }
-        Ok(())
-    }
-
     fn pull_again(
         &self,
         image: &ImageRecord,
+        unusable: &BTreeSet<LayerId>,
         origins: &mut Origins<'_>,
         notes: &mut Notes,
     ) -> Result<Vec<LayerId>, MendError> {
         let origin = origins.of_image(image).map_err(MendError::Unreachable)?;
         let Some(name) = image.names.first() else { return Err(MendError::Nameless) };
         // Single files are mended by who calls this.
-        let options =
-            PullOptions { name: Some(name.clone()), trust_present: true, ..PullOptions::default() };
+        let options = PullOptions {
+            name: Some(name.clone()),
+            trust_present: true,
+            unusable: unusable.clone(),
+            ..PullOptions::default()
+        };
         let quiet: Arc<dyn Progress + Send + Sync> = Arc::new(());
         let pulled = self.pull(&*origin.source, &origin.reference, &options, &quiet)?;
         let requests = pulled.layers.iter().map(|layer| layer.requests).sum();
@@ -110,6 +98,14 @@ impl Store {
         let new = pulled.layers.into_iter().filter(|layer| layer.path != LayerWay::Present);
         Ok(new.map(|layer| layer.layer_id).collect())
     }
+}
+
+/// Whether a layer seems to be whole to who does not look into it.
+fn deceives(problem: &Problem) -> bool {
+    matches!(
+        problem,
+        Problem::Changed { .. } | Problem::Unreadable { .. } | Problem::DamagedBigData { .. }
+    )
 }
 
 /// The layer or image that has to be pulled again, if that can help.

@@ -3,7 +3,6 @@ use std::path::{Path, PathBuf};
 
 use reflayer::{CheckLevel, GarbageOptions, Problem, RepairOptions, RepairReport, Store};
 use serde_json::Value;
-use testkit::dice::Dice;
 use transport::Reference;
 
 use crate::world::{FORMS, Form, World};
@@ -169,82 +168,4 @@ fn seen(store: &Store) -> Option<String> {
     }
     let images = store.images().ok()?;
     Some(format!("{layers:?} {images:?}"))
-}
-
-#[test]
-fn r6_a_cut_is_always_named() {
-    let world = two_images(Form::Plain);
-    for file in [LAYERS, IMAGES] {
-        let whole = fs::read(world.path(file)).unwrap();
-        for length in 0..whole.len() {
-            drop(fs::remove_file(world.path(file)));
-            fs::write(world.path(file), &whole[..length]).unwrap();
-            let found = world.check(CheckLevel::Records);
-            assert!(
-                matches!(&found[..], [one] if matches!(one.problem, Problem::DamagedRecords { .. })),
-                "{file} cut to {length}: {found:?}"
-            );
-        }
-        fs::write(world.path(file), whole).unwrap();
-    }
-}
-
-#[test]
-fn r6_a_flipped_bit_is_named_or_changes_no_layer() {
-    let world = two_images(Form::Plain);
-    let sound = seen(&world.store()).unwrap();
-    let count = world.store().layers().unwrap().len();
-    let mut dice = Dice::new(6);
-    let mut named = 0;
-    for file in [LAYERS, IMAGES] {
-        let whole = fs::read(world.path(file)).unwrap();
-        for _ in 0..200 {
-            let (at, bit) = (dice.below(whole.len() as u64), dice.below(8));
-            let mut flipped = whole.clone();
-            flipped[usize::try_from(at).unwrap()] ^= 1 << bit;
-            fs::write(world.path(file), &flipped).unwrap();
-            let found = world.check(CheckLevel::Content);
-            if !found.is_empty() {
-                named += 1;
-                continue;
-            }
-            let store = world.store();
-            assert_eq!(store.layers().unwrap().len(), count, "{file} {at} {bit}");
-            let now = seen(&store).unwrap();
-            if now != sound {
-                // Names and numbers that nothing else on disk repeats.
-                let key = key_at(&whole, usize::try_from(at).unwrap());
-                assert!(
-                    [
-                        "names",
-                        "names-history",
-                        "created",
-                        "diff-size",
-                        "compression",
-                        "compressed-size",
-                        "compressed-diff-digest",
-                        "metadata",
-                        "digest"
-                    ]
-                    .contains(&key.as_str()),
-                    "{file} byte {at} bit {bit}: {key}"
-                );
-            }
-        }
-        fs::write(world.path(file), whole).unwrap();
-    }
-    assert!(named > 200, "{named} of 400 were named");
-}
-
-/// The key that stands at a place in compact JSON, or whose value does.
-fn key_at(json: &[u8], at: usize) -> String {
-    let (before, after) = json.split_at(at);
-    let (before, after) = (String::from_utf8_lossy(before), String::from_utf8_lossy(after));
-    if let Some((rest, next)) = after.split_once('"')
-        && next.starts_with(':')
-    {
-        return format!("{}{rest}", before.rsplit('"').next().unwrap_or_default());
-    }
-    let key = before.rsplit_once("\":").map_or(&*before, |(before, _)| before);
-    key.rsplit('"').next().unwrap_or_default().to_owned()
 }

@@ -37,10 +37,7 @@ fn noise(seed: u64) -> Vec<u8> {
 impl World {
     /// A store that has the image.
     pub(crate) fn new(form: Form) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let world = Self { dir, form };
-        fs::create_dir(world.path("chunked")).unwrap();
-        world.build("v1", |at| {
+        Self::with(form, |at| {
             for (name, seed) in [("usr/bin/a", 1), ("usr/bin/b", 2), ("usr/lib/c", 3), ("etc/d", 4)]
             {
                 fs::create_dir_all(at.join(name).parent().unwrap()).unwrap();
@@ -53,7 +50,24 @@ impl World {
             symlink("c", at.join("usr/lib/link")).unwrap();
             fs::create_dir(at.join("var")).unwrap();
             fs::write(at.join("var/kept"), noise(9)).unwrap();
-        });
+        })
+    }
+
+    /// A store that has an image of little more than names.
+    pub(crate) fn small(form: Form) -> Self {
+        Self::with(form, |at| {
+            fs::create_dir(at.join("etc")).unwrap();
+            fs::write(at.join("etc/a"), noise(1)).unwrap();
+            fs::write(at.join("etc/short"), "short\n").unwrap();
+            symlink("short", at.join("etc/link")).unwrap();
+        })
+    }
+
+    fn with(form: Form, fill: impl FnOnce(&Path)) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let world = Self { dir, form };
+        fs::create_dir(world.path("chunked")).unwrap();
+        world.build("v1", fill);
         world.pull("v1");
         world
     }

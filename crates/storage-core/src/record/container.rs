@@ -44,8 +44,10 @@ impl Record for ContainerRecord {
         Ok(Self {
             id: fields.require("id")?,
             names: fields.take("names")?,
-            image: fields.parse_text("image")?,
-            layer: fields.parse_text("layer")?,
+            // Whoever makes containers writes these two in any case: without one of them
+            // nothing says what the container needs.
+            image: fields.require_text("image")?,
+            layer: fields.require_text("layer")?,
             metadata: fields.take("metadata")?,
             big_data_names: fields.take("big-data-names")?,
             big_data_sizes: fields.take("big-data-sizes")?,

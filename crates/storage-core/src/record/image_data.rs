@@ -119,6 +119,22 @@ impl ImagesWrite<'_> {
         Ok(())
     }
 
+    /// Takes the keys of big data that is not there from the image's record: it may be gone, or
+    /// its key damaged; the record is not saved.
+    ///
+    /// # Errors
+    ///
+    /// If the image's directory cannot be read.
+    pub fn forget_missing_big_data(&mut self, id: &ImageId) -> Result<(), RecordError> {
+        let there = self.keys_on_disk(id)?;
+        if let Some(record) = self.get_mut(id) {
+            record.big_data_names.retain(|key| there.contains(key));
+            record.big_data_sizes.retain(|key, _| there.contains(key));
+            record.big_data_digests.retain(|key, _| there.contains(key));
+        }
+        Ok(())
+    }
+
     /// Removes the big data of an image without a record.
     ///
     /// # Errors

@@ -70,6 +70,18 @@ impl Fields {
         parsed.map_err(|e| FieldError { key, source: Error::custom(e) })
     }
 
+    /// The same for one that must be there, though its text may be empty.
+    pub(super) fn require_text<T>(&mut self, key: &'static str) -> Result<Option<T>, FieldError>
+    where
+        T: FromStr,
+        T::Err: std::fmt::Display,
+    {
+        let error = |source| FieldError { key, source };
+        let text: String = self.require(key)?;
+        let parsed = (!text.is_empty()).then(|| text.parse()).transpose();
+        parsed.map_err(|e| error(Error::custom(e)))
+    }
+
     /// A number; zero is none.
     pub(super) fn number(&mut self, key: &'static str) -> Result<Option<i64>, FieldError> {
         self.take(key).map(|number: i64| (number != 0).then_some(number))

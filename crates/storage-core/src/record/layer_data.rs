@@ -160,38 +160,17 @@ impl LayersWrite<'_> {
         self.place.within(adopt(from.as_fd(), name, dir, &tar_split_name(id)))
     }
 
-    /// Removes the tar-split of a layer; it need not be there.
-    ///
-    /// # Errors
-    ///
-    /// If it cannot be removed.
-    pub fn remove_tar_split(&self, id: &LayerId) -> Result<(), RecordError> {
-        let name = tar_split_name(id);
-        let removed = remove_if_there(self.place.writable()?, &name);
-        Ok(removed.during("remove", self.place.path(&name))?)
-    }
-
-    /// Removes the file of a big data item, and leaves its key in the record: the item
-    /// is missing then, to be brought again. It need not be there.
+    /// Removes a big data item and its key; the file need not be there.
     ///
     /// # Errors
     ///
     /// If the key cannot be a file name, or the file cannot be removed.
-    pub fn remove_big_data_file(&self, id: &LayerId, key: &str) -> Result<(), RecordError> {
-        let name = big_data::file_name(key)?;
-        let own = self.place.within(open_dir(self.place.writable()?, id.as_str()))?;
-        let Some(dir) = own else { return Ok(()) };
-        let removed = remove_if_there(dir.as_fd(), &name);
-        Ok(removed.during("remove", self.place.path(id.as_str()).join(&name))?)
-    }
-
-    /// Removes a big data item and its key.
-    ///
-    /// # Errors
-    ///
-    /// As for [`LayersWrite::remove_big_data_file`].
     pub fn remove_big_data(&mut self, id: &LayerId, key: &str) -> Result<(), RecordError> {
-        self.remove_big_data_file(id, key)?;
+        let name = big_data::file_name(key)?;
+        if let Some(dir) = self.place.within(open_dir(self.place.writable()?, id.as_str()))? {
+            let removed = remove_if_there(dir.as_fd(), &name);
+            removed.during("remove", self.place.path(id.as_str()).join(&name))?;
+        }
         if let Some(record) = self.get_mut(id) {
             record.big_data_names.retain(|known| known != key);
         }

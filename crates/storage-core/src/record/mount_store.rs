@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 
 use super::file::{check_ids, load, save};
 use super::place::Place;
+use super::rescue::{Rescued, rescue};
 use super::{Layers, LayersWrite, MountRecord, RecordError};
 use crate::{Durability, LayerId, Lock};
 
@@ -42,7 +43,26 @@ impl MountStore {
     /// As for [`MountStore::read`].
     pub fn write(&self, _locked: &LayersWrite<'_>) -> Result<MountsWrite<'_>, RecordError> {
         let mounts = self.load(Some(self.place.lock_exclusive()?))?;
-        Ok(MountsWrite { place: &self.place, saved: mounts.records.clone(), mounts })
+        let saved = mounts.records.clone();
+        Ok(MountsWrite { place: &self.place, saved, mounts, damaged: false })
+    }
+
+    /// Like [`MountStore::write`], for a file that is damaged; as
+    /// [`LayerStore::rescue`](crate::LayerStore::rescue) does for layers.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn rescue(
+        &self,
+        _locked: &LayersWrite<'_>,
+    ) -> Result<(MountsWrite<'_>, Rescued), RecordError> {
+        let lock = Some(self.place.lock_exclusive()?);
+        let mut rescued = Rescued::default();
+        let (records, damaged) = rescue(&self.place, FILE, &mut rescued)?;
+        let mounts = Mounts { records, lock };
+        let saved = mounts.records.clone();
+        Ok((MountsWrite { place: &self.place, saved, mounts, damaged }, rescued))
     }
 
     fn load(&self, lock: Option<Lock>) -> Result<Mounts, RecordError> {
@@ -80,6 +100,8 @@ pub struct MountsWrite<'s> {
     place: &'s Place,
     mounts: Mounts,
     saved: Vec<MountRecord>,
+    /// Whether the file is to be written whatever changed.
+    damaged: bool,
 }
 
 impl Deref for MountsWrite<'_> {
@@ -103,7 +125,7 @@ impl MountsWrite<'_> {
     ///
     /// If two records have one id, or a file cannot be written.
     pub fn save(&mut self) -> Result<(), RecordError> {
-        if self.mounts.records == self.saved {
+        if self.mounts.records == self.saved && !self.damaged {
             return Ok(());
         }
         check_ids(self.place, FILE, &self.mounts.records)?;
@@ -112,6 +134,7 @@ impl MountsWrite<'_> {
         }
         save(self.place, FILE, &self.mounts.records, Durability::Durable)?;
         self.saved.clone_from(&self.mounts.records);
+        self.damaged = false;
         Ok(())
     }
 }

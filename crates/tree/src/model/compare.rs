@@ -21,7 +21,8 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// If the root itself cannot be read. What cannot be read below it counts as
+    /// If the root itself cannot be read, or this process has no room for more
+    /// ([`FsError::is_for_want_of_room`]). What else cannot be read below the root counts as
     /// missing.
     pub fn compare(
         &self,
@@ -36,8 +37,14 @@ impl Model {
             skip: None,
             differences: Vec::new(),
         };
-        for found in Walk::new(root, WalkOptions { root_entry: true, raw: true })?.flatten() {
-            met.take(&found);
+        for found in Walk::new(root, WalkOptions { root_entry: true, raw: true })? {
+            match found {
+                Ok(found) => met.take(&found),
+                Err(WalkError::Fs(error)) if error.is_for_want_of_room() => {
+                    return Err(error.into());
+                }
+                Err(_) => {}
+            }
         }
         met.finish()
     }

@@ -1,9 +1,10 @@
 //! Single fields of records that say something else than the images' documents.
 
-use storage_core::LayerId;
+use storage_core::{LayerId, RecordError};
 
+use super::NOT_OURS;
 use crate::Store;
-use crate::check::Problem;
+use crate::check::{Problem, has_manifest, has_wrong_top};
 use crate::documents::Documents;
 use crate::repair::error::MendError;
 use crate::repair::report::Notes;
@@ -15,13 +16,29 @@ impl Store {
         if problems.iter().any(|problem| wrong(&problem))
             && let Err(error) = self.set_fields()
         {
-            let reason = crate::pull::error_chain(&error);
             for problem in problems.iter().filter(wrong) {
                 if let Problem::WrongRecord { id, .. } = problem {
-                    notes.id(id, reason.clone());
+                    notes.failed(id, &error);
                 }
             }
         }
+    }
+
+    /// Says of wrong records of containers that they are left alone.
+    pub(in crate::repair) fn leave_containers(
+        &self,
+        problems: &[Problem],
+        notes: &mut Notes,
+    ) -> Result<(), RecordError> {
+        let containers = self.containers.read()?;
+        for problem in problems {
+            if let Problem::WrongRecord { id, .. } = problem
+                && containers.records().iter().any(|record| record.id.as_str() == id)
+            {
+                notes.id(id, NOT_OURS);
+            }
+        }
+        Ok(())
     }
 
     fn set_fields(&self) -> Result<(), MendError> {
@@ -41,9 +58,13 @@ impl Store {
             }
         }
         for (id, document) in &documents.images {
+            Self::settle_documents(&mut images, id)?;
             let Some(record) = images.get_mut(id) else { continue };
-            if record.layer.is_none() {
+            if has_wrong_top(record, document.top.as_ref(), &layers) {
                 record.layer.clone_from(&document.top);
+            }
+            if record.digest.is_some_and(|digest| !has_manifest(record, &digest)) {
+                record.digest = document.manifest.or(record.digest);
             }
             if record.big_data_names.is_empty() {
                 for key in &document.keys {

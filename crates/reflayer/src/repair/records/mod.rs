@@ -1,8 +1,11 @@
 //! Records of layers and images, made again from what is on disk.
 
 mod fields;
+mod ids;
 mod images;
 mod layers;
+mod mounts;
+mod parents;
 
 use std::collections::BTreeSet;
 
@@ -11,8 +14,12 @@ use storage_core::{LayerId, Rescued};
 use super::error::MendError;
 use super::report::Notes;
 use crate::Store;
-use crate::check::{CheckError, CheckLevel, Problem};
+use crate::check::{CheckError, Problem, lost_layers};
 use crate::documents::Documents;
+use crate::pull::error_chain;
+
+/// What is said of the records of containers.
+const NOT_OURS: &str = "only the tool that made the containers can restore it; left alone";
 
 impl Store {
     /// Rebuilds the files of records that are damaged, and says of each what is lost.
@@ -20,7 +27,8 @@ impl Store {
     /// Records that can still be read are taken as they are, if what they speak of is
     /// there. The others come from the directories of the layers, what is kept beside
     /// them, and the documents of the images, which name the layers and their digests.
-    /// Names of images are nowhere else, and the records of containers are not ours.
+    /// Names of images are nowhere else, and the records of containers are not ours. Mounts
+    /// are those that the kernel has.
     pub(super) fn mend_records(&self, damaged: &[Problem], notes: &mut Notes) {
         let files = damaged.iter().filter_map(|problem| match problem {
             Problem::DamagedRecords { file, .. } => Some(file.display().to_string()),
@@ -29,7 +37,15 @@ impl Store {
         let (containers, others): (Vec<_>, Vec<_>) =
             files.partition(|file| file.starts_with("overlay-containers"));
         for file in containers {
-            notes.id(&file, "only the tool that made the containers can restore it; left alone");
+            notes.id(&file, NOT_OURS);
+        }
+        let (mounts, others): (Vec<_>, Vec<_>) =
+            others.into_iter().partition(|file| file.ends_with("mountpoints.json"));
+        for file in mounts {
+            match self.rebuild_mounts() {
+                Ok(said) => notes.how(&file, said),
+                Err(error) => notes.failed(&file, &error),
+            }
         }
         if others.is_empty() {
             return;
@@ -42,18 +58,20 @@ impl Store {
                 }
             }
             Err(error) => {
-                let reason = crate::pull::error_chain(&error);
                 for file in &others {
-                    notes.id(file, reason.clone());
+                    notes.failed(file, &error);
                 }
             }
         }
     }
 
-    /// Gives layers that an image needs, and that have a tree and no record, their
-    /// records back: one bit in an id loses one.
-    pub(super) fn adopt_lost_layers(&self, notes: &mut Notes) -> Result<Vec<Problem>, CheckError> {
-        let problems = self.survey(CheckLevel::Records, |_| false)?.problems;
+    /// Gives layers that an image or a container needs, and that have a tree and no record,
+    /// their records back: one bit in an id loses one.
+    pub(super) fn adopt_lost_layers(
+        &self,
+        problems: &[Problem],
+        notes: &mut Notes,
+    ) -> Result<(), CheckError> {
         let orphans: BTreeSet<String> = problems
             .iter()
             .filter_map(|problem| match problem {
@@ -62,30 +80,40 @@ impl Store {
             })
             .collect();
         if orphans.is_empty() {
-            return Ok(Vec::new());
+            return Ok(());
         }
         let adopted = match self.adopt(&orphans) {
             Ok(adopted) => adopted,
             Err(error) => {
-                tracing::warn!(error = crate::pull::error_chain(&error), "lost layers stay lost");
-                return Ok(Vec::new());
+                tracing::warn!(error = error_chain(&error), "lost layers may stay lost");
+                // Those that are found again all the same may be lost to a power cut.
+                let layers = self.layers.read()?;
+                let found =
+                    layers.records().iter().filter(|record| orphans.contains(record.id.as_str()));
+                let found: Vec<LayerId> = found.map(|record| record.id.clone()).collect();
+                for id in &found {
+                    notes.failed(id.as_str(), &error);
+                }
+                found
             }
         };
         for id in &adopted {
-            notes.how(
-                id.as_str(),
-                "an image needs it: its record is made again from what is on disk",
-            );
+            notes.how(id.as_str(), "an image or a container needs it: it has its record again");
         }
-        Ok(adopted.iter().map(|id| Problem::Orphan { id: id.to_string() }).collect())
+        Ok(())
     }
 
     fn adopt(&self, orphans: &BTreeSet<String>) -> Result<Vec<LayerId>, MendError> {
         let mut layers = self.layers.write()?;
         let documents = Documents::of_recorded(&*self.images.write()?)?;
-        let needed =
-            |id: &LayerId| orphans.contains(id.as_str()) && documents.layers.contains_key(id);
-        let adopted = self.rebuild_layers(&mut layers, &documents, needed)?;
+        let of_containers = lost_layers(&self.containers.read()?, layers.records());
+        let needed = |id: &LayerId| {
+            let is_needed = documents.layers.contains_key(id) || of_containers.contains(id);
+            is_needed && orphans.contains(id.as_str())
+        };
+        let lost = self.driver.layer_dirs()?.into_iter().filter(needed);
+        let mut adopted = self.set_layer_ids(&mut layers, lost)?;
+        adopted.extend(self.rebuild_layers(&mut layers, &documents, needed)?);
         layers.save()?;
         Ok(adopted)
     }

@@ -1,5 +1,5 @@
 use super::{Root, image_id, layer_id};
-use crate::{ContainerStore, LayerStore, MountRecord, MountStore};
+use crate::{ContainerStore, LayerStore, MountRecord, MountStore, RecordError};
 
 #[test]
 fn containers_are_read_from_both_files() {
@@ -40,4 +40,35 @@ fn mounts_are_counted_under_the_lock_of_the_layers() {
     assert_eq!(run.text("overlay-layers/mountpoints.json"), expected);
     let locked = layers.read().unwrap();
     assert_eq!(mounts.read(&locked).unwrap().get(&layer_id(1)).unwrap().path, "/mnt");
+}
+
+#[test]
+fn r6_a_container_that_does_not_say_what_it_needs_is_damage() {
+    let root = Root::new();
+    let json = format!(r#"[{{"id":"{:064x}","image":"{}","layer":""}}]"#, 1, image_id(1));
+    let read = || ContainerStore::open(&root.handle)?.read().map(drop);
+    root.put("overlay-containers/containers.json", &json);
+    read().unwrap();
+    for key in ["image", "layer"] {
+        root.put("overlay-containers/containers.json", json.replace(key, "other"));
+        assert!(matches!(read(), Err(RecordError::Field { key: found, .. }) if found == key));
+    }
+}
+
+#[test]
+fn r6_readable_mounts_are_rescued_and_the_damaged_file_is_kept() {
+    let (root, run) = (Root::new(), Root::new());
+    let layers = LayerStore::open(&root.handle).unwrap();
+    let mounts = MountStore::open(&run.handle).unwrap();
+    let locked = layers.write().unwrap();
+    let whole = format!(r#"{{"id":"{}","path":"/mnt","count":2}}"#, layer_id(1));
+    let cut = format!("[{whole},{{\"id\"");
+    run.put("overlay-layers/mountpoints.json", &cut);
+    assert!(mounts.read(&locked).is_err() && mounts.write(&locked).is_err());
+    let (mut write, rescued) = mounts.rescue(&locked).unwrap();
+    assert_eq!((write.records().len(), rescued.records), (1, 1));
+    assert_eq!(run.text("overlay-layers/mountpoints.json"), cut);
+    write.save().unwrap();
+    assert_eq!(run.text("overlay-layers/mountpoints.json"), format!("[{whole}]"));
+    assert_eq!(run.text("overlay-layers/mountpoints.json.damaged-1"), cut);
 }

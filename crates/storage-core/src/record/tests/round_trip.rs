@@ -226,7 +226,7 @@ fn what_is_zero_is_left_out() {
 
 #[test]
 fn containers_always_name_image_and_layer() {
-    let json = format!(r#"{{"id":"{}"}}"#, layer_id(1));
+    let json = format!(r#"{{"id":"{}","image":"","layer":""}}"#, layer_id(1));
     let record: ContainerRecord = parse(&json);
     assert_eq!((&record.image, &record.layer), (&None, &None));
     let written = write(&record);
