@@ -63,7 +63,7 @@ pub(crate) enum Reason {
     NoNote,
 }
 
-pub(crate) static KINDS: [Kind; 18] = [
+pub(crate) static KINDS: [Kind; 20] = [
     records("root/overlay-layers/layers.json", |damage| own_text(damage, OF_LAYERS)),
     records("root/overlay-layers/volatile-layers.json", |damage| {
         empty_list(damage).or_else(|| own_text(damage, OF_LAYERS))
@@ -76,7 +76,9 @@ pub(crate) static KINDS: [Kind; 18] = [
     records("run/overlay-layers/mountpoints.json", |damage| {
         (!damage.is_cut()).then_some(Reason::MountTable)
     }),
-    kind("root/overlay-images/*/*", Group::Documents, CheckLevel::Records, never),
+    kind("root/overlay-images/*/manifest", Group::Documents, CheckLevel::Records, never),
+    kind(MANIFEST, Group::Documents, CheckLevel::Records, never),
+    kind(CONFIG, Group::Documents, CheckLevel::Records, never),
     kind("root/overlay/*/link", Group::Directories, CheckLevel::Records, never),
     kind("root/overlay/*/lower", Group::Directories, CheckLevel::Records, never),
     kind("root/overlay/*/lower-layers", Group::Directories, CheckLevel::Records, never),
@@ -90,7 +92,9 @@ pub(crate) static KINDS: [Kind; 18] = [
     kind("run/reflayer-sound/*", Group::Others, CheckLevel::Content, |_| Some(Reason::NoNote)),
 ];
 
-/// Names of big data as base64.
+/// Names of big data as base64: `manifest-` and `sha256:` with a digest, and whole ones.
+const MANIFEST: &str = "root/overlay-images/*/=bWFuaWZlc3Qt*";
+const CONFIG: &str = "root/overlay-images/*/=c2hhMjU2O*";
 const TOC: &str = "root/overlay-layers/*/=enN0ZC1jaHVua2VkLW1hbmlmZXN0";
 const INDEX: &str = "root/overlay-layers/*/=Y2h1bmtlZC1tYW5pZmVzdC1jYWNoZQ==";
 const FORMAT: &str = "root/overlay-layers/*/=enN0ZC1jaHVua2VkLWxheWVyLWRhdGE=";

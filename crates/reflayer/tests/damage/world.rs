@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use reflayer::{
-    BuildOptions, CheckLevel, Finding, Problem, Progress, PullError, PullOptions, PullReport, Store,
+    BuildOptions, CheckLevel, Durability, Finding, Problem, Progress, PullError, PullOptions,
+    PullReport, Store,
 };
 use storage_core::RangeReader;
 use testkit::layout::Layout;
@@ -123,7 +124,17 @@ impl World {
     }
 
     pub(crate) fn try_pull(&self, tag: &str) -> Result<PullReport, PullError> {
+        self.try_pull_as(tag, Durability::Durable)
+    }
+
+    /// Pulls, and flushes or not.
+    pub(crate) fn try_pull_as(
+        &self,
+        tag: &str,
+        durability: Durability,
+    ) -> Result<PullReport, PullError> {
         let mut options = PullOptions::default();
+        options.durability = durability;
         options.name = Some(format!("localhost/app:{tag}"));
         let quiet: Arc<dyn Progress + Send + Sync> = Arc::new(());
         let reference = format!("oci:layout:{tag}").parse().unwrap();
