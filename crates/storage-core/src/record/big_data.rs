@@ -42,9 +42,10 @@ pub(super) fn file_name(key: &str) -> Result<String, RecordError> {
     Ok(name)
 }
 
-/// Opens a big data item for reading; `None` if there is none.
+/// Opens a big data item for reading; `None` if there is none, as of a key that cannot be a
+/// file name.
 pub(super) fn open(place: &Place, id: &str, key: &str) -> Result<Option<File>, RecordError> {
-    let name = file_name(key)?;
+    let Ok(name) = file_name(key) else { return Ok(None) };
     let Some(store) = place.dir() else { return Ok(None) };
     let Some(dir) = place.within(open_dir(store, id))? else { return Ok(None) };
     open_file(dir.as_fd(), &name)

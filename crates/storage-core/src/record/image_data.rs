@@ -16,7 +16,7 @@ impl Images<'_> {
     ///
     /// # Errors
     ///
-    /// If the key cannot be a file name, or the file cannot be opened.
+    /// If the file cannot be opened.
     pub fn open_big_data(&self, id: &ImageId, key: &str) -> Result<Option<File>, RecordError> {
         big_data::open(self.place, id.as_str(), key)
     }
@@ -27,7 +27,7 @@ impl Images<'_> {
     ///
     /// # Errors
     ///
-    /// If the key cannot be a file name, or the file cannot be read.
+    /// If the file cannot be read.
     pub fn read_big_data(&self, id: &ImageId, key: &str) -> Result<Option<Vec<u8>>, RecordError> {
         let Some(mut file) = self.open_big_data(id, key)? else { return Ok(None) };
         let mut bytes = Vec::new();

@@ -44,7 +44,7 @@ impl LayerStore {
     ///
     /// # Errors
     ///
-    /// If the key cannot be a file name, or the file cannot be opened.
+    /// If the file cannot be opened.
     pub fn peek_big_data(&self, id: &LayerId, key: &str) -> Result<Option<File>, RecordError> {
         big_data::open(self.place(), id.as_str(), key)
     }
@@ -72,7 +72,7 @@ impl Layers<'_> {
     ///
     /// # Errors
     ///
-    /// If the key cannot be a file name, or the file cannot be opened.
+    /// If the file cannot be opened.
     pub fn open_big_data(&self, id: &LayerId, key: &str) -> Result<Option<File>, RecordError> {
         big_data::open(self.place, id.as_str(), key)
     }
