@@ -21,9 +21,9 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// If the root itself cannot be read, or this process has no room for more
-    /// ([`FsError::is_for_want_of_room`]). What else cannot be read below the root counts as
-    /// missing.
+    /// If the root itself cannot be read, or this process
+    /// [has no room](storage_core::FsError::is_for_want_of_room) for more. What else cannot be
+    /// read below the root counts as missing.
     pub fn compare(
         &self,
         root: BorrowedFd<'_>,
