@@ -20,8 +20,8 @@ impl Limits {
     /// megabytes of zeros at times, which compress to next to nothing.
     pub const EXPANSION_FREE: u64 = 64 << 20;
 
-    /// Longest zstd window that is allocated for a chunk: 32 MiB, which no writer of the
-    /// format exceeds. Four layers may have one at once.
+    /// Longest zstd window that is allocated for a chunk: 32 MiB. A layer with a chunk that
+    /// wants more is taken whole. Four layers may have one at once.
     pub(crate) const CHUNK_WINDOW_LOG: u32 = 25;
 }
 
