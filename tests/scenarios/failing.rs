@@ -198,7 +198,9 @@ impl Run {
         let is_flush = |call: &&Call| ["fsync", "fdatasync", "syncfs"].contains(&call.name());
         let flush = self.call.as_ref().filter(is_flush);
         let is_interrupted = blow == Blow::Once(Errno::EINTR);
-        flush.is_some_and(|call| !(is_interrupted && self.later.contains(call)))
+        let is_repeated =
+            |call: &Call| is_interrupted && self.later.iter().any(|later| later.repeats(call));
+        flush.is_some_and(|call| !is_repeated(call))
     }
 }
 

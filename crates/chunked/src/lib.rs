@@ -109,6 +109,7 @@ mod footer;
 mod frames;
 mod limits;
 mod making;
+mod names;
 mod outputs;
 mod pin;
 mod plan;

@@ -116,11 +116,15 @@ impl TreeWriter<'_> {
         for (key, value) in others {
             node.store_xattr(key, value, self.options.privileges, &mut self.report)?;
         }
+        let mut keep = |bytes: &[u8]| {
+            self.access_lists.keep(bytes).ok_or_else(|| TreeError::AccessLists(path.clone()))
+        };
+        let acls = acls.into_iter().map(|(key, value)| Ok((keep(key)?, keep(value)?)));
         let unsettled = Unsettled {
             mode: entry.mode,
             mtime: entry.mtime,
             atime: entry.atime,
-            acls: acls.into_iter().cloned().collect(),
+            acls: acls.collect::<Result<_, TreeError>>()?,
         };
         self.after_claim(directory.as_fd(), path, was, unsettled)?;
         self.parents.keep(path.clone(), directory);

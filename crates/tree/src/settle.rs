@@ -1,6 +1,8 @@
 //! What directories get when nothing is made in them any more.
 
+use std::collections::HashSet;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
 use rustix::fs::fstat;
 use storage_core::{FsError, FsResultExt, Time};
@@ -18,7 +20,34 @@ pub(crate) struct Unsettled {
     pub(crate) mode: u32,
     pub(crate) mtime: Time,
     pub(crate) atime: Option<Time>,
-    pub(crate) acls: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(crate) acls: Vec<(Arc<[u8]>, Arc<[u8]>)>,
+}
+
+/// Keys and values of access lists that wait: each once, since the directories of a layer
+/// have few different ones.
+#[derive(Debug, Default)]
+pub(crate) struct AccessLists {
+    kept: HashSet<Arc<[u8]>>,
+    bytes: usize,
+}
+
+impl AccessLists {
+    /// Most bytes that wait.
+    const MOST: usize = 4 << 20;
+
+    /// Keeps a key or a value; `None` if there is no room.
+    pub(crate) fn keep(&mut self, bytes: &[u8]) -> Option<Arc<[u8]>> {
+        if let Some(known) = self.kept.get(bytes) {
+            return Some(Arc::clone(known));
+        }
+        self.bytes += bytes.len();
+        if self.bytes > Self::MOST {
+            return None;
+        }
+        let kept = Arc::<[u8]>::from(bytes);
+        self.kept.insert(Arc::clone(&kept));
+        Some(kept)
+    }
 }
 
 impl Unsettled {

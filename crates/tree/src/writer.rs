@@ -11,14 +11,15 @@ use crate::error::TreeError;
 use crate::link::Skipped;
 use crate::options::{TreeOptions, TreeReport};
 use crate::parents::Parents;
-use crate::settle::Unsettled;
+use crate::settle::{AccessLists, Unsettled};
 use crate::whiteout::Marker;
 
 /// Makes the entries of one layer below a directory.
 ///
 /// Entries may come in any order; those of one directory cost least when they
 /// come together. Memory grows with the number of directories (about a hundred
-/// bytes each), not of files; at most 16 directories are open at once, and twice
+/// bytes each), not of files; different access lists of directories may have 4 MiB in all. At
+/// most 16 directories are open at once, and twice
 /// that while trees are removed.
 ///
 /// Dropped before [`finish`](Self::finish), it leaves directories with mode 0700
@@ -30,6 +31,7 @@ pub struct TreeWriter<'d> {
     pub(crate) parents: Parents<'d>,
     /// By inode: paths can change their meaning as entries are replaced.
     pub(crate) unsettled: HashMap<u64, Unsettled>,
+    pub(crate) access_lists: AccessLists,
     pub(crate) skipped: Skipped,
     pub(crate) report: TreeReport,
 }
@@ -42,6 +44,7 @@ impl<'d> TreeWriter<'d> {
             options,
             parents: Parents::new(dest),
             unsettled: HashMap::new(),
+            access_lists: AccessLists::default(),
             skipped: Skipped::default(),
             report: TreeReport::default(),
         }

@@ -352,15 +352,7 @@ fn a_refused_attribute_is_an_error_that_names_it() {
 
 #[test]
 fn default_access_lists_are_not_inherited_by_the_layers_own_files() {
-    // user::rwx user:0:rwx group::rwx mask::rwx other::rwx, as the kernel keeps it
-    let tags: [(u16, u32); 5] =
-        [(0x01, u32::MAX), (0x02, 0), (0x04, u32::MAX), (0x10, u32::MAX), (0x20, u32::MAX)];
-    let mut acl = 2_u32.to_le_bytes().to_vec();
-    for (tag, id) in tags {
-        acl.extend(tag.to_le_bytes());
-        acl.extend(7_u16.to_le_bytes());
-        acl.extend(id.to_le_bytes());
-    }
+    let acl = access_list(0);
     let key = "system.posix_acl_default";
     let shared = Entry { xattrs: vec![(key.into(), acl.clone())], ..directory("d", 0o755) };
     let dest = Dest::new();
@@ -369,6 +361,40 @@ fn default_access_lists_are_not_inherited_by_the_layers_own_files() {
     assert_eq!(dest.xattr("d/f", "system.posix_acl_access"), None);
     assert_eq!(dest.xattr("d/e", key), None);
     assert_eq!((dest.mode("d"), dest.mode("d/f"), dest.mode("d/e")), (0o755, 0o644, 0o700));
+}
+
+/// user::rwx user:N:rwx group::rwx mask::rwx other::rwx, as the kernel keeps it.
+fn access_list(user: u32) -> Vec<u8> {
+    let tags: [(u16, u32); 5] =
+        [(0x01, u32::MAX), (0x02, user), (0x04, u32::MAX), (0x10, u32::MAX), (0x20, u32::MAX)];
+    let mut acl = 2_u32.to_le_bytes().to_vec();
+    for (tag, id) in tags {
+        acl.extend(tag.to_le_bytes());
+        acl.extend(7_u16.to_le_bytes());
+        acl.extend(id.to_le_bytes());
+    }
+    acl
+}
+
+#[test]
+fn access_lists_that_wait_take_room_once_and_have_a_bound() {
+    let key = "system.posix_acl_default";
+    let with = |name: String, list| Entry {
+        xattrs: vec![(key.into(), list)],
+        ..directory(&name, 0o755)
+    };
+    let dest = Dest::new();
+    let (long, same) = (vec![7; 60 << 10], access_list(5));
+    let equal = (0..100).map(|n| with(format!("e{n}"), same.clone()));
+    let different = (0..100_u8).map(|n| with(format!("d{n}"), [&long[..], &[n]].concat()));
+    let error = dest.make(&equal.chain(different).collect::<Vec<_>>()).unwrap_err();
+    assert!(matches!(error, TreeError::AccessLists(_)), "{error}");
+    assert!(error.is_fault_of_the_layer());
+    // Where there is room for one of them, there is for a thousand like it.
+    let dest = Dest::new();
+    let entries: Vec<Entry> = (0..1000).map(|n| with(format!("e{n}"), long.clone())).collect();
+    let error = dest.make(&entries).unwrap_err();
+    assert!(matches!(error, TreeError::Xattr { .. }), "the kernel's word: {error}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;
-use testkit::forged::{Forged, Recipe, dir, file, zstd_decoded, zstd_with_window};
+use testkit::forged::{Forged, Recipe, dir, file, symlink, zstd_decoded, zstd_with_window};
 use testkit::fs_role::Filesystem;
 use testkit::tried::tried;
 
@@ -74,6 +74,12 @@ fn list() -> Vec<Bomb> {
             ),
         ),
         Bomb { entries: 200_000, ..bomb("many chunks", &many_chunks(200_000)) },
+        Bomb { entries: 30_000, ..bomb("long names in the TOC alone", &toc_names(30_000)) },
+        Bomb { entries: 30_000, ..bomb("long names", &long_names(30_000)) },
+        Bomb { entries: 30_000, ..bomb("long texts of links", &long_links(30_000)) },
+        Bomb { entries: 2000, ..bomb("long attributes", &long_xattrs(2000)) },
+        Bomb { entries: 2000, ..bomb("long access lists of directories", &access_lists(2000)) },
+        bomb("a file of many holes", &many_holes(300 * MIB)),
         Bomb { window: true, ..bomb("a TOC with a large window", &window(27, MIB)) },
         bomb("a TOC with a window beyond all", &window(31, MIB)),
         Bomb { window: true, ..bomb("a blob with a large window", &blob_window(27, MIB)) },
@@ -102,6 +108,55 @@ fn many_chunks(count: usize) -> Recipe {
                 "chunkOffset": at, "offset": offset})
         }));
     })
+}
+
+/// A directory, fifteen levels down, whose path is nearly as long as one can be.
+fn deep() -> String {
+    vec!["d".repeat(250); 15].join("/")
+}
+
+fn toc_names(count: usize) -> Recipe {
+    honest().toc(move |toc| {
+        let list = toc.as_array_mut().expect("entries are a list");
+        let name = |n: usize| format!("{}/{n}", deep());
+        list.extend((0..count).map(|n| json!({"type": "reg", "name": name(n), "mode": 0o644})));
+    })
+}
+
+fn long_names(count: usize) -> Recipe {
+    Recipe::of((0..count).map(|n| file(format!("{}/{n}", deep()), "")))
+}
+
+fn long_links(count: usize) -> Recipe {
+    Recipe::of((0..count).map(|n| symlink(format!("{n}"), deep())))
+}
+
+fn long_xattrs(count: usize) -> Recipe {
+    Recipe::of((0..count).map(|n| file(format!("{n}"), "").xattr("user.a", vec![b'a'; 60_000])))
+}
+
+/// A thousand zeros and something else, in turns; not cut into chunks that a TOC would have.
+fn many_holes(length: usize) -> Recipe {
+    let content = [vec![0; 1024], vec![1]].concat().repeat(length / 1025);
+    Recipe::of([file("f", content)])
+}
+
+fn access_lists(count: usize) -> Recipe {
+    let list = access_list(5000);
+    Recipe::of((0..count).map(|n| dir(format!("{n}")).xattr("system.posix_acl_default", &list)))
+}
+
+/// What the kernel takes for a list that names so many users.
+fn access_list(users: u32) -> Vec<u8> {
+    const NOBODY: u32 = u32::MAX;
+    const VERSION: u32 = 2;
+    let entry = |tag: u16, id: u32| {
+        [&tag.to_le_bytes()[..], &7_u16.to_le_bytes(), &id.to_le_bytes()].concat()
+    };
+    let users = (1..=users).map(|user| entry(2, user));
+    let others = [(4, NOBODY), (16, NOBODY), (32, NOBODY)].map(|(tag, id)| entry(tag, id));
+    let entries = std::iter::once(entry(1, NOBODY)).chain(users).chain(others);
+    [VERSION.to_le_bytes().to_vec(), entries.flatten().collect()].concat()
 }
 
 fn window(log: u32, less: usize) -> Recipe {

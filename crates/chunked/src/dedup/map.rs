@@ -4,13 +4,17 @@ use std::cmp::Ordering;
 
 use storage_core::{ChunkDigest, LayerPath};
 
-use super::names::Names;
 use crate::Wanted;
+use crate::names::Names;
 
 /// Most places that are remembered for one digest at the start of a file, and as
 /// many elsewhere: when these have vanished or changed, the network is the better
 /// bet.
 const PLACES: usize = 2;
+
+/// Bytes of places and names that there is always room for, and those for each digest.
+const FREE: usize = 8 << 20;
+const PER_DIGEST: usize = 32;
 
 /// Stands for "no place".
 const NONE: u32 = u32::MAX;
@@ -31,7 +35,8 @@ pub struct Candidate {
 /// Where the content of wanted digests may be found locally.
 ///
 /// Takes, beside what is wanted, 4 bytes for each digest and 24 for each place,
-/// and a path's last name with 5 bytes more for each file.
+/// and a path's last name with 6 bytes more for each file: of places and names 8 MiB and
+/// 32 bytes for each digest, beyond which nothing more is noted.
 #[derive(Debug, Clone, Default)]
 pub struct DedupMap {
     wanted: Wanted,
@@ -73,7 +78,7 @@ impl DedupMap {
     ///
     /// Two places that begin a file and two others are kept for each digest, those
     /// of the lowest sources; which ones does not depend on the order in which they
-    /// come.
+    /// come, as long as there is room for all.
     pub fn add(&mut self, digest: ChunkDigest, candidate: &Candidate) {
         if let Some(number) = self.find(digest, candidate.length) {
             self.offer(number, candidate.source, &candidate.path, candidate.offset);
@@ -88,6 +93,9 @@ impl DedupMap {
     /// Whether a place in that source might be kept for the wanted digest of that
     /// number; `false` where many sources have the same, before its path is read.
     pub(super) fn has_room(&self, number: u32, source: u32, offset: u64) -> bool {
+        if self.is_full() {
+            return false;
+        }
         let of_kind = |place: &&Place| place.is_inside() == (offset > 0);
         let places = self.chain(number).map(|(_, place)| place).filter(of_kind);
         places.filter(|place| place.source < source).count() < PLACES
@@ -95,7 +103,7 @@ impl DedupMap {
 
     /// Notes a place for the wanted digest of that number.
     pub(super) fn offer(&mut self, number: u32, source: u32, path: &LayerPath, offset: u64) {
-        if offset.checked_add(self.wanted.length(number)).is_none() {
+        if self.is_full() || offset.checked_add(self.wanted.length(number)).is_none() {
             return;
         }
         let new = Place { offset, source, path: NONE, next: NONE };
@@ -108,7 +116,7 @@ impl DedupMap {
         if replaced.is_some_and(|last| rank > last) {
             return;
         }
-        let Some(path) = self.names.add(path) else { return };
+        let Some(path) = self.names.add(path.as_bytes()) else { return };
         let new = Place { path, ..new };
         let at = match replaced {
             Some(last) => {
@@ -128,13 +136,22 @@ impl DedupMap {
         self.link(number, &chain);
     }
 
+    fn path(&self, place: &Place) -> LayerPath {
+        LayerPath::parse(&self.names.get(place.path)).expect("it was one when it was noted")
+    }
+
+    fn is_full(&self) -> bool {
+        let taken = size_of::<Place>() * self.places.len() + self.names.bytes();
+        taken >= FREE + PER_DIGEST * self.wanted.len()
+    }
+
     /// How a place that is there compares to a new one.
     fn rank(&self, at: u32, new: &Place, path: &LayerPath) -> Ordering {
         let place = &self.places[at as usize];
         let key = |place: &Place| (place.is_inside(), place.source);
         key(place)
             .cmp(&key(new))
-            .then_with(|| self.names.path(place.path).cmp(path))
+            .then_with(|| self.names.get(place.path).as_slice().cmp(path.as_bytes()))
             .then_with(|| place.offset.cmp(&new.offset))
     }
 
@@ -186,7 +203,7 @@ impl DedupMap {
         number.filter(fits).into_iter().flat_map(move |number| {
             let length = self.wanted.length(number);
             self.chain(number).map(move |(_, place)| {
-                let (source, path) = (place.source, self.names.path(place.path));
+                let (source, path) = (place.source, self.path(place));
                 Candidate { source, path, offset: place.offset, length }
             })
         })

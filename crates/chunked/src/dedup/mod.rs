@@ -9,7 +9,6 @@
 mod expected;
 mod index;
 mod map;
-mod names;
 mod toc;
 mod trees;
 mod wanted;

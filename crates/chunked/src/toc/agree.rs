@@ -106,7 +106,7 @@ impl<'t> Agreement<'t> {
         if self.next == self.toc.len() {
             return Ok(());
         }
-        let name = String::from_utf8_lossy(self.toc.name(self.next)).into_owned();
+        let name = String::from_utf8_lossy(&self.toc.name(self.next)).into_owned();
         Err(Disagreement::NotInTar(name))
     }
 }

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use storage_core::{Digest, DigestError, Entry, EntryKind, LayerPath, Time};
+use storage_core::{Digest, DigestError, Entry, EntryKind, LayerPath, LayerPathError, Time};
 
 use super::entry::EntryText;
 use super::{
@@ -11,7 +11,7 @@ use super::{
 };
 
 /// Longest name or link text as it is written; cleaned ones are shorter.
-const LONGEST_NAME: usize = 1 << 16;
+const LONGEST_NAME: usize = u16::MAX as usize;
 
 /// What one byte of a zstd stream can become at most: blocks have up to 128 KiB, and
 /// three bytes of header with one of content.
@@ -19,6 +19,10 @@ const EXPANSION: u64 = (128 << 10) / 4;
 
 /// Content that no byte of the blob has to answer for.
 const FREE: u64 = 64 << 20;
+
+/// Text of all entries that counts for nothing, and that which each entry may have besides.
+const FREE_TEXT: u64 = 16 << 20;
+const TEXT: u64 = 24;
 
 /// Fills a [`Toc`].
 #[derive(Debug)]
@@ -47,7 +51,10 @@ impl Builder {
     /// Takes the next entry.
     pub(super) fn push(&mut self, text: &EntryText<'_>) -> Result<(), TocError> {
         self.left = self.left.checked_sub(1).ok_or(TocError::TooMany { limit: self.limit })?;
-        if self.toc.arena.len() > NONE as usize - (16 << 20) {
+        let text_so_far = (self.toc.arena.len() + self.toc.names.bytes()) as u64;
+        let room = FREE_TEXT + TEXT.saturating_mul(self.limit - self.left);
+        // Places among them are numbers of 32 bits; an entry adds some megabytes at most.
+        if text_so_far > room.min(u64::from(NONE) - FREE_TEXT) {
             return Err(TocError::TooMuchText);
         }
         let name = || text.name.to_string();
@@ -80,10 +87,11 @@ impl Builder {
         let kind = kind_of(&text.kind)?;
         LayerPath::parse(text.name.as_bytes())?;
         if text.name.len() > LONGEST_NAME || text.link_name.len() > LONGEST_NAME {
-            return Err(storage_core::LayerPathError::TooLong(text.name.len()).into());
+            return Err(LayerPathError::TooLong(text.name.len()).into());
         }
+        let too_long = LayerPathError::TooLong(text.name.len());
         let record = Record {
-            name: self.keep(text.name.as_bytes()),
+            name: self.toc.names.add(text.name.as_bytes()).ok_or(too_long)?,
             mtime: time_of(&text.modtime)?.unwrap_or(Time::EPOCH),
             uid: id_of(text.uid)?,
             gid: id_of(text.gid)?,
@@ -203,7 +211,7 @@ impl Builder {
             () if no_frame => EntryProblem::Place,
             () => return Ok(()),
         };
-        let name = String::from_utf8_lossy(self.toc.name(file.record as usize)).into_owned();
+        let name = String::from_utf8_lossy(&self.toc.name(file.record as usize)).into_owned();
         Err(TocError::Entry { name, problem })
     }
 

@@ -39,8 +39,8 @@ pub enum TocError {
         /// The limit.
         limit: u64,
     },
-    /// More names, links and xattrs than can be kept.
-    #[error("the TOC has too much text")]
+    /// More names, links and xattrs than are kept: 16 MiB, and 24 bytes for each entry.
+    #[error("the names, links and extended attributes of the TOC are too long")]
     TooMuchText,
     /// The digest of tar-split is none.
     #[error("digest of tar-split in the TOC")]

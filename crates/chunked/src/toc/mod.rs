@@ -15,6 +15,8 @@ mod time;
 
 use storage_core::{ChunkDigest, Digest, Entry, EntryKind, LayerPath, Time};
 
+use crate::names::Names;
+
 pub use agree::{Agreement, Disagreement, Field};
 pub use error::{EntryProblem, TocError};
 pub use scan::{ScanError, Scanned, scan};
@@ -24,8 +26,9 @@ pub(crate) use read::EntryTexts;
 
 /// The table of contents of a layer: every entry, and where its content is in the blob.
 ///
-/// Kept in a few large tables, at most 250 bytes per entry on average: a layer
-/// may have millions. It is consistent in itself once it exists: names are
+/// Kept in a few large tables, since a layer may have millions of entries: about 120 bytes
+/// for each, and for all their texts together 16 MiB and 24 bytes for each. What has more is
+/// refused. It is consistent in itself once it exists: names are
 /// below the root and distinct, every directory above an entry is one, the
 /// chunks of each file tile it, and their places in the blob ascend.
 #[derive(Debug, Default)]
@@ -34,7 +37,8 @@ pub struct Toc {
     contents: Vec<Content>,
     chunks: Vec<ChunkRecord>,
     extras: Vec<Extra>,
-    /// Names, texts of links, xattrs.
+    names: Names,
+    /// Texts of links, xattrs.
     arena: Vec<u8>,
     tar_split_digest: Option<Digest>,
     received: u64,
@@ -52,7 +56,8 @@ const NONE: u32 = u32::MAX;
 
 #[derive(Debug, Clone, Copy)]
 struct Record {
-    name: Slice,
+    /// Its number in `names`.
+    name: u32,
     mtime: Time,
     uid: u32,
     gid: u32,
@@ -155,7 +160,7 @@ impl Toc {
         let link = || self.bytes(extra.link).to_vec();
         let (major, minor) = (extra.major, extra.minor);
         Entry {
-            name: self.bytes(record.name).to_vec(),
+            name: self.name(index),
             kind: match record.kind {
                 Kind::Regular => EntryKind::Regular,
                 Kind::Directory => EntryKind::Directory,
@@ -232,8 +237,8 @@ impl Toc {
         self.records[index].kind == Kind::HardLink
     }
 
-    pub(crate) fn name(&self, index: usize) -> &[u8] {
-        self.bytes(self.records[index].name)
+    pub(crate) fn name(&self, index: usize) -> Vec<u8> {
+        self.names.get(self.records[index].name)
     }
 
     fn content(&self, record: &Record) -> Option<&Content> {
@@ -264,6 +269,7 @@ impl Toc {
         self.contents.shrink_to_fit();
         self.chunks.shrink_to_fit();
         self.extras.shrink_to_fit();
+        self.names.shrink();
         self.arena.shrink_to_fit();
     }
 }
@@ -304,7 +310,7 @@ impl<'t> TocFile<'t> {
     ///
     /// Never: the names of a TOC were parsed when it was read.
     pub fn path(&self) -> LayerPath {
-        LayerPath::parse(self.toc.name(self.index())).expect("names of a TOC are below the root")
+        LayerPath::parse(&self.toc.name(self.index())).expect("names of a TOC are below the root")
     }
 
     /// Length, at least one byte.

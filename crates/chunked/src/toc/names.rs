@@ -18,7 +18,7 @@ pub(super) fn check(toc: &Toc) -> Result<(), TocError> {
     let mut parent = LayerPath::ROOT;
     for index in 0..toc.len() {
         let problem = |problem| TocError::Entry {
-            name: String::from_utf8_lossy(toc.name(index)).into_owned(),
+            name: String::from_utf8_lossy(&toc.name(index)).into_owned(),
             problem,
         };
         let path = path_of(toc, index);
@@ -88,7 +88,7 @@ impl<'t> Names<'t> {
 
 /// The path that an entry makes; for a whiteout, the one that it hides.
 fn path_of(toc: &Toc, index: usize) -> LayerPath {
-    let path = LayerPath::parse(toc.name(index)).expect("names of a TOC are below the root");
+    let path = LayerPath::parse(&toc.name(index)).expect("names of a TOC are below the root");
     let Some((above, last)) = path.split_last() else { return path };
     match last.strip_prefix(b".wh.") {
         Some(hidden) if !hidden.is_empty() && !hidden.starts_with(b".wh.") => {

@@ -261,8 +261,31 @@ fn a_usual_entry_takes_less_than_its_share_of_memory() {
         + toc.contents.capacity() * size_of::<Content>()
         + toc.chunks.capacity() * size_of::<ChunkRecord>()
         + toc.extras.capacity() * size_of::<Extra>()
+        + toc.names.bytes()
         + toc.arena.capacity();
-    assert!(bytes / toc.len() <= 250, "{} bytes", bytes / toc.len());
+    // A directory of its own for each: usual ones hold several files.
+    assert!(bytes / toc.len() <= 170, "{} bytes", bytes / toc.len());
+}
+
+#[test]
+fn texts_have_a_bound() {
+    let of = |count: usize, entry: &dyn Fn(usize) -> String| {
+        let entries: Vec<String> = (0..count).map(entry).collect();
+        read(&entries.join(","))
+    };
+    let (long, deep) = ("x".repeat(6000), vec!["x".repeat(250); 15].join("/"));
+    let kinds: [&dyn Fn(usize) -> String; 3] = [
+        &|n| format!(r#"{{"type":"dir","name":"{n}/{deep}"}}"#),
+        &|n| format!(r#"{{"type":"symlink","name":"{n}","linkName":"{long}"}}"#),
+        &|n| format!(r#"{{"type":"reg","name":"{n}","xattrs":{{"user.a":"{long}"}}}}"#),
+    ];
+    for kind in kinds {
+        assert!(of(2500, kind).is_ok(), "9, 15 and 11 MB");
+        assert!(matches!(of(5000, kind), Err(TocError::TooMuchText)), "19, 30 and 22 MB");
+    }
+    // What is above many stands there once.
+    let below = |n| format!(r#"{{"type":"fifo","name":"{deep}/{n}"}}"#);
+    assert!(of(5000, &below).is_ok());
 }
 
 proptest! {

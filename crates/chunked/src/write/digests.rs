@@ -23,7 +23,8 @@ pub struct ContentDigests {
 pub struct FileDigests {
     /// Of the whole content.
     pub digest: ChunkDigest,
-    /// Its chunks, which tile it in order; none for a small file.
+    /// Its chunks in order, without a gap; none for a small file, and no more than
+    /// [`ContentDigests::MOST_CHUNKS`].
     pub chunks: Vec<FileChunk>,
 }
 
@@ -55,6 +56,10 @@ struct Chunks {
 }
 
 impl ContentDigests {
+    /// Most chunks of a file of which the digests are kept; 13 GB of usual content. A file
+    /// can be such that a thousand bytes have two.
+    pub const MOST_CHUNKS: usize = 200_000;
+
     /// For a file of that size, of which nothing has passed yet.
     pub fn new(size: u64) -> Self {
         let cutting = || Box::new(Cutting { chunker: Chunker::new(), chunks: Chunks::default() });
@@ -109,7 +114,9 @@ impl Chunks {
 
     fn end(&mut self, digest: Option<ChunkDigest>) {
         let size = std::mem::take(&mut self.size);
-        self.done.push(FileChunk { digest, offset: self.offset, size });
+        if self.done.len() < ContentDigests::MOST_CHUNKS {
+            self.done.push(FileChunk { digest, offset: self.offset, size });
+        }
         self.offset += size;
     }
 }

@@ -116,6 +116,13 @@ pub(super) fn watched() -> impl Iterator<Item = i64> {
 }
 
 impl Call {
+    /// Whether it is the same call on the same descriptor of the same file: what the further
+    /// registers hold means nothing for many a call.
+    pub fn repeats(&self, other: &Self) -> bool {
+        let key = |call: &Self| (call.name, call.arguments[0], call.file.clone());
+        key(self) == key(other)
+    }
+
     /// The system call's name.
     pub fn name(&self) -> &'static str {
         self.name

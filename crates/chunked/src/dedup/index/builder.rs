@@ -13,7 +13,9 @@ use crate::write::ContentDigests;
 
 /// Gathers what an index says of a layer that came whole, entry by entry.
 ///
-/// Takes some 130 bytes for each file, with its name, and 48 for each chunk.
+/// Takes some 130 bytes for each file, with its name, and 56 for each chunk; names may have
+/// 16 MiB and 24 bytes for each file in all, and there may be 200,000 chunks. Files and chunks
+/// beyond that are left out.
 ///
 /// ```
 /// use chunked::IndexBuilder;
@@ -40,6 +42,10 @@ pub struct IndexBuilder {
 /// What the index of a layer is to say; made by [`IndexBuilder::finish`].
 #[derive(Debug, Clone)]
 pub struct LayerIndex(Rows);
+
+/// Bytes of all names that count for nothing, and those that each file may have besides.
+const FREE_NAMES: usize = 16 << 20;
+const NAME: usize = 24;
 
 #[derive(Debug, Clone, Default)]
 struct Rows {
@@ -110,10 +116,14 @@ impl Rows {
         else {
             return;
         };
+        if self.names.len() + entry.name.len() > FREE_NAMES + NAME * self.files.len() {
+            return;
+        }
         self.names.extend_from_slice(&entry.name);
         // Of a single chunk the digest is the file's.
         if content.chunks.len() > 1 {
-            self.chunks.extend(content.chunks.iter().map(|chunk| ChunkRow {
+            let room = ContentDigests::MOST_CHUNKS - self.chunks.len();
+            self.chunks.extend(content.chunks.iter().take(room).map(|chunk| ChunkRow {
                 digest: chunk.digest.map(|digest| *digest.digest().as_bytes()),
                 offset: chunk.offset,
                 size: chunk.size,
@@ -143,7 +153,7 @@ impl Files for Rows {
         let name = self.next(i).map_or(self.names.len(), |next| next.name as usize);
         let chunks = self.next(i).map_or(self.chunks.len(), |next| next.chunks as usize);
         FileRow {
-            name: &self.names[row.name as usize..name],
+            name: self.names[row.name as usize..name].into(),
             digest: row.digest,
             size: row.size,
             chunks: u32::try_from(chunks - row.chunks as usize).unwrap_or(u32::MAX),

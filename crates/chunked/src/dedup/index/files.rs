@@ -1,5 +1,7 @@
 //! The files of a layer, as an index lists them.
 
+use std::borrow::Cow;
+
 use super::fingerprint::fingerprint;
 use crate::Toc;
 
@@ -16,10 +18,10 @@ pub(super) trait Files {
 }
 
 /// A file.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct FileRow<'a> {
     /// As the tar has it.
-    pub(super) name: &'a [u8],
+    pub(super) name: Cow<'a, [u8]>,
     pub(super) digest: [u8; 32],
     pub(super) size: u64,
     pub(super) chunks: u32,
@@ -42,7 +44,7 @@ impl Files for Toc {
     fn file(&self, i: u32) -> FileRow<'_> {
         let file = self.file_number(i);
         FileRow {
-            name: self.name(file.index()),
+            name: self.name(file.index()).into(),
             digest: *file.digest().digest().as_bytes(),
             size: file.size(),
             chunks: file.chunk_count(),

@@ -114,7 +114,7 @@ impl<'f, F: Files> Plan<'f, F> {
                 left = rest;
                 take(Item {
                     file,
-                    name,
+                    name: &name,
                     location: Location { name: place, offset, length },
                     digest,
                 })
@@ -127,7 +127,7 @@ impl<'f, F: Files> Plan<'f, F> {
                     item(None, digest, chunk.offset, chunk.size)?;
                 }
             }
-            place += length_in_names(name);
+            place += length_in_names(&name);
         }
         Ok(())
     }
