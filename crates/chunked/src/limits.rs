@@ -13,6 +13,12 @@ pub struct Limits {
     /// How many bytes of TOC or tar-split one compressed byte may become, on
     /// average, once [`Limits::EXPANSION_FREE`] bytes came out.
     pub expansion: u64,
+    /// Bytes that names, texts of links and extended attributes may have in memory, beside
+    /// 24 for each entry.
+    pub text: u64,
+    /// The longest zstd window of TOC and tar-split, as a power of two of bytes; one of more
+    /// than 8 MiB is waited for, as [`ZstdReader`](crate::ZstdReader) tells.
+    pub window_log: u32,
 }
 
 impl Limits {
@@ -27,6 +33,13 @@ impl Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { entries: 4_000_000, toc: 1 << 30, tar_split: 4 << 30, expansion: 1000 }
+        Self {
+            entries: 4_000_000,
+            toc: 1 << 30,
+            tar_split: 4 << 30,
+            expansion: 1000,
+            text: 16 << 20,
+            window_log: crate::ZstdReader::<&[u8]>::LONGEST_WINDOW_LOG,
+        }
     }
 }

@@ -11,9 +11,6 @@ use zstd::zstd_safe::{
 /// all decoders (RFC 8878, 3.1.1.1.2).
 const SMALL: u32 = 23;
 
-/// Longest window that is allocated: 128 MiB.
-const LARGE: u32 = 27;
-
 /// Longest header of a frame, magic number included (RFC 8878, 3.1.1).
 const HEADER: usize = 18;
 
@@ -22,15 +19,18 @@ const WINDOW_TOO_LARGE: ErrorCode = (16 as ErrorCode).wrapping_neg();
 
 /// Decodes a stream of zstd frames.
 ///
-/// A window of more than 8 MiB, and of up to 128 MiB, is waited for: in a process one reader
-/// at a time has one, until it is dropped. Nobody may hold one while waiting for another who
-/// may need it.
+/// A window of more than 8 MiB, and of up to 128 MiB or less if so asked, is waited for: in a
+/// process one reader at a time has one, until it is dropped. Nobody may hold one while
+/// waiting for another who may need it. A longer one is an error of the kind
+/// [`OutOfMemory`](io::ErrorKind::OutOfMemory).
 pub struct ZstdReader<R> {
     inner: R,
     context: DCtx<'static>,
     /// What was read of the present frame, as long as that may be but a part of its header.
     head: Vec<u8>,
     between_frames: bool,
+    /// Longest window that is waited for.
+    longest: u32,
     large: Option<LargeWindow>,
 }
 
@@ -40,6 +40,11 @@ impl<R> std::fmt::Debug for ZstdReader<R> {
     }
 }
 
+impl<R> ZstdReader<R> {
+    /// The longest window that is ever allocated, as a power of two of bytes: 128 MiB.
+    pub const LONGEST_WINDOW_LOG: u32 = 27;
+}
+
 impl<R: BufRead> ZstdReader<R> {
     /// A reader of all frames of `inner`, to its end.
     ///
@@ -47,9 +52,19 @@ impl<R: BufRead> ZstdReader<R> {
     ///
     /// If the decoder cannot be set up.
     pub fn new(inner: R) -> io::Result<Self> {
+        Self::with_window_log(inner, Self::LONGEST_WINDOW_LOG)
+    }
+
+    /// The same with windows of at most 2^`longest` bytes, or 8 MiB if that is more.
+    ///
+    /// # Errors
+    ///
+    /// If the decoder cannot be set up.
+    pub fn with_window_log(inner: R, longest: u32) -> io::Result<Self> {
         let mut context = DCtx::create();
         context.set_parameter(DParameter::WindowLogMax(SMALL)).map_err(error)?;
-        Ok(Self { inner, context, head: Vec::new(), between_frames: true, large: None })
+        let (head, longest) = (Vec::new(), longest.min(Self::LONGEST_WINDOW_LOG));
+        Ok(Self { inner, context, head, between_frames: true, longest, large: None })
     }
 
     /// What is decoded.
@@ -80,9 +95,9 @@ impl<R: BufRead> Read for ZstdReader<R> {
                 self.head.clear();
             }
             let hint = match self.context.decompress_stream(&mut output, &mut input) {
-                Err(WINDOW_TOO_LARGE) if self.large.is_none() => {
+                Err(WINDOW_TOO_LARGE) if self.large.is_none() && self.longest > SMALL => {
                     self.large = Some(LargeWindow::wait());
-                    begin_again(&mut self.context, &self.head)
+                    begin_again(&mut self.context, &self.head, self.longest)
                         .and_then(|()| self.context.decompress_stream(&mut output, &mut input))
                 }
                 result => result,
@@ -103,10 +118,10 @@ impl<R: BufRead> Read for ZstdReader<R> {
     }
 }
 
-/// Begins a frame anew whose header begins with `head`, with a large window allowed.
-fn begin_again(context: &mut DCtx<'static>, head: &[u8]) -> Result<(), ErrorCode> {
+/// Begins a frame anew whose header begins with `head`, with larger windows allowed.
+fn begin_again(context: &mut DCtx<'static>, head: &[u8], longest: u32) -> Result<(), ErrorCode> {
     context.reset(ResetDirective::SessionOnly)?;
-    context.set_parameter(DParameter::WindowLogMax(LARGE))?;
+    context.set_parameter(DParameter::WindowLogMax(longest))?;
     if !head.is_empty() {
         context
             .decompress_stream(&mut OutBuffer::around(&mut [][..]), &mut InBuffer::around(head))?;
@@ -115,7 +130,11 @@ fn begin_again(context: &mut DCtx<'static>, head: &[u8]) -> Result<(), ErrorCode
 }
 
 fn error(code: ErrorCode) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, get_error_name(code))
+    let kind = match code {
+        WINDOW_TOO_LARGE => io::ErrorKind::OutOfMemory,
+        _ => io::ErrorKind::InvalidData,
+    };
+    io::Error::new(kind, get_error_name(code))
 }
 
 static IN_USE: Mutex<bool> = Mutex::new(false);
@@ -185,7 +204,23 @@ mod tests {
         let cut = read(&whole[..whole.len() - 1], 4).unwrap_err();
         assert_eq!(cut.kind(), io::ErrorKind::UnexpectedEof);
         assert!(read(&[&whole[..], b"more"].concat(), 4).is_err());
-        assert!(read(&frames(&[(&large[..], 28)]), 4).unwrap_err().to_string().contains("memory"));
+        let too_large = read(&frames(&[(&large[..], 28)]), 4).unwrap_err();
+        assert_eq!(too_large.kind(), io::ErrorKind::OutOfMemory, "{too_large}");
+    }
+
+    #[test]
+    fn windows_are_no_longer_than_asked_for() {
+        let large = vec![5; 20 << 20];
+        let read = |window, longest| {
+            let stream = frames(&[(&large, window)]);
+            let mut bytes = Vec::new();
+            let mut reader = ZstdReader::with_window_log(&stream[..], longest).unwrap();
+            reader.read_to_end(&mut bytes).map(|_| bytes == large)
+        };
+        assert!(read(24, 24).unwrap() && read(23, 0).unwrap() && read(27, 40).unwrap());
+        for (window, longest) in [(25, 24), (24, 0)] {
+            assert_eq!(read(window, longest).unwrap_err().kind(), io::ErrorKind::OutOfMemory);
+        }
     }
 
     #[test]

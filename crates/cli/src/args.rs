@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::units;
+
 /// Pull container images into a local store, and fetch only what the machine lacks.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
@@ -156,6 +158,10 @@ pub(crate) struct Pull {
     /// Do not look into layers that are there for damaged files, and mend none.
     #[arg(long)]
     pub(crate) trust_present: bool,
+    /// Take no more memory than this, at least 72MiB, one layer after the other; a layer that
+    /// needs more is an error. As 200MB or 200MiB.
+    #[arg(long, value_name = "SIZE", value_parser = units::size)]
+    pub(crate) memory: Option<u64>,
     /// Wait for another process that pulls the same blob into the store, but not
     /// longer than this while nothing of it moves.
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]

@@ -39,6 +39,7 @@ mod image_record;
 mod layer_tar;
 mod listing;
 mod manifest;
+mod memory;
 mod mount;
 mod names;
 mod naming;

@@ -16,10 +16,11 @@ use rustix::fs::{Mode, OFlags, openat};
 use storage_core::{
     DiffId, Dirs, Entry, FsError, FsResultExt as _, Hasher, RangeReader, RangeSource, Verified,
 };
-use tarball::{Limits, Part, Parts, TarError, TarReader, TarSplitWriter};
+use tarball::{Part, Parts, TarError, TarReader, TarSplitWriter};
 use transport::{Compression, LayerDescriptor};
 use tree::{Privileges, TreeError, TreeOptions, TreeReport, TreeWriter};
 
+use crate::memory::Memory;
 use crate::pipeline::{ChannelReader, channel, pump};
 
 /// A layer that was taken whole; its tree and tar-split are in the directories given.
@@ -82,6 +83,7 @@ pub(crate) fn unpack(
     layer: &LayerDescriptor,
     dirs: Dirs<'_>,
     privileges: Privileges,
+    memory: Memory,
 ) -> Result<Unpacked, UnpackError> {
     let raw =
         Verified::new(RangeReader::new(blob, 0..layer.size), *layer.digest.digest(), layer.size);
@@ -89,16 +91,16 @@ pub(crate) fn unpack(
     let (decoded, to_hash) = channel();
     let (checked, to_unpack) = channel();
     std::thread::scope(|scope| {
-        scope.spawn(move || match decompress(raw, compression) {
+        scope.spawn(move || match decompress_within(raw, compression, memory) {
             Ok(stream) => pump(stream, &decoded, |_| {}),
             Err(error) => drop(decoded.send(Err(error))),
         });
         let tar = scope.spawn(move || {
             let mut tar = Hashed { tar: to_hash, to: checked, hash: Hasher::new(), size: 0 };
-            let index = tar.index();
+            let index = tar.index(memory);
             (DiffId::from(tar.hash.finish()), tar.size, index)
         });
-        let unpacked = unpack_tar(to_unpack, dirs, privileges);
+        let unpacked = unpack_tar(to_unpack, dirs, privileges, memory);
         let (actual, diff_size, index) = tar.join().expect("hashing does not panic");
         let unpacked = unpacked?;
         if actual != layer.diff_id {
@@ -116,11 +118,22 @@ pub(crate) fn decompress(
     raw: impl Read + Send + 'static,
     compression: Compression,
 ) -> io::Result<Box<dyn Read + Send>> {
+    decompress_within(raw, compression, Memory::new(None))
+}
+
+fn decompress_within(
+    raw: impl Read + Send + 'static,
+    compression: Compression,
+    memory: Memory,
+) -> io::Result<Box<dyn Read + Send>> {
     let raw = BufReader::with_capacity(256 * 1024, raw);
     Ok(match compression {
         Compression::None => Box::new(raw),
         Compression::Gzip => Box::new(Drained::new(MultiGzDecoder::new(raw), |d| d.get_mut())),
-        Compression::Zstd => Box::new(Drained::new(ZstdReader::new(raw)?, |d| d.get_mut())),
+        Compression::Zstd => {
+            let decoder = ZstdReader::with_window_log(raw, memory.window_log())?;
+            Box::new(Drained::new(decoder, |d| d.get_mut()))
+        }
     })
 }
 
@@ -166,8 +179,8 @@ struct Hashed {
 
 impl Hashed {
     /// Reads the stream to its end, and gives the index of the layer, if it can have one.
-    fn index(&mut self) -> Option<LayerIndex> {
-        let index = index_of(&mut *self);
+    fn index(&mut self, memory: Memory) -> Option<LayerIndex> {
+        let index = index_of(&mut *self, memory);
         // What is no tar has no index; who makes the tree shall get all of it even so.
         let mut rest = vec![0; 256 * 1024];
         while self.read(&mut rest).is_ok_and(|n| n > 0) {}
@@ -192,8 +205,8 @@ impl Read for Hashed {
 }
 
 /// What an index of the layer says, unless its tar is one that none can describe.
-fn index_of(tar: &mut Hashed) -> Option<LayerIndex> {
-    let (mut parts, mut index) = (Parts::new(tar, Limits::default()), IndexBuilder::new());
+fn index_of(tar: &mut Hashed, memory: Memory) -> Option<LayerIndex> {
+    let (mut parts, mut index) = (Parts::new(tar, memory.tar_limits()), IndexBuilder::new());
     let mut file: Option<(Entry, ContentDigests)> = None;
     while let Some(part) = parts.next_part().ok()? {
         if let Part::Content(bytes) = part {
@@ -233,10 +246,11 @@ fn unpack_tar(
     stream: ChannelReader,
     dirs: Dirs<'_>,
     privileges: Privileges,
+    memory: Memory,
 ) -> Result<Unpacked, UnpackError> {
     let tar_split = create(dirs.aside, aside::TAR_SPLIT)?;
     let encoder = GzEncoder::new(BufWriter::new(tar_split), Level::fast());
-    let mut tar = TarReader::new(stream, Limits::default(), TarSplitWriter::new(encoder));
+    let mut tar = TarReader::new(stream, memory.tar_limits(), TarSplitWriter::new(encoder));
     let mut tree = TreeWriter::new(dirs.dest, TreeOptions::new(privileges));
     let (mut uids, mut gids, mut written) = (BTreeSet::new(), BTreeSet::new(), 0);
     while let Some(entry) = tar.next_entry().map_err(UnpackError::Tar)? {

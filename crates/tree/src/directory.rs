@@ -16,6 +16,9 @@ use crate::settle::Unsettled;
 use crate::whiteout::is_whiteout;
 use crate::writer::TreeWriter;
 
+/// Most directories that no entry describes.
+const MOST_IMPLIED: usize = 1 << 20;
+
 /// Mode of directories that are still being filled.
 const FILLING: Mode = Mode::RWXU;
 
@@ -83,7 +86,7 @@ impl TreeWriter<'_> {
             if self.options.privileges != Privileges::Unprivileged {
                 Node::open(directory.as_fd(), path.as_path()).set_owner(0, 0)?;
             }
-            self.after_claim(directory.as_fd(), path, was, Unsettled::implied())?;
+            self.after_claim(directory.as_fd(), path, was, None)?;
         }
         Ok(Some(self.parents.keep(path.clone(), directory)))
     }
@@ -126,24 +129,32 @@ impl TreeWriter<'_> {
             atime: entry.atime,
             acls: acls.collect::<Result<_, TreeError>>()?,
         };
-        self.after_claim(directory.as_fd(), path, was, unsettled)?;
+        self.after_claim(directory.as_fd(), path, was, Some(unsettled))?;
         self.parents.keep(path.clone(), directory);
         Ok(())
     }
 
+    /// Notes what a directory is to get in the end, if an entry tells.
     fn after_claim(
         &mut self,
         directory: BorrowedFd<'_>,
         path: &LayerPath,
         was: Was,
-        unsettled: Unsettled,
+        unsettled: Option<Unsettled>,
     ) -> Result<(), TreeError> {
         if was == Was::Whiteout {
             // What lower layers have there is still removed.
             self.set_opaque(directory, path)?;
         }
         let stat = fstat(directory).during("stat", path.as_path())?;
-        self.unsettled.insert(stat.st_ino, unsettled);
+        // Another may have had the number, and be gone.
+        self.implied.remove(&stat.st_ino);
+        self.unsettled.remove(&stat.st_ino);
+        match unsettled {
+            Some(unsettled) => drop(self.unsettled.insert(stat.st_ino, unsettled)),
+            None if self.implied.len() < MOST_IMPLIED => drop(self.implied.insert(stat.st_ino)),
+            None => return Err(TreeError::TooManyImplied(path.clone())),
+        }
         Ok(())
     }
 

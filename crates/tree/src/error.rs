@@ -35,6 +35,9 @@ pub enum TreeError {
     /// Text of a symbolic link that no filesystem can hold: empty, too long, or with a zero byte.
     #[error("entry {0} is a symbolic link with an impossible target")]
     SymlinkTarget(LayerPath),
+    /// More directories that no entry describes than are kept in mind until the end: a million.
+    #[error("too many directories have no entry, at entry {0}")]
+    TooManyImplied(LayerPath),
     /// More different access lists of directories than are kept until they can be set: 4 MiB.
     #[error("the access lists of directories are too long in all, at entry {0}")]
     AccessLists(LayerPath),

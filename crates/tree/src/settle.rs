@@ -87,7 +87,11 @@ impl TreeWriter<'_> {
     }
 
     fn settle(&mut self, left: &Left) -> Result<(), TreeError> {
-        let Some(unsettled) = self.unsettled.remove(&left.id.inode) else { return Ok(()) };
+        let is_implied = self.implied.remove(&left.id.inode);
+        let unsettled = self.unsettled.remove(&left.id.inode);
+        let Some(unsettled) = unsettled.or_else(|| is_implied.then(Unsettled::implied)) else {
+            return Ok(());
+        };
         let node = Node::open(left.directory.as_fd(), &left.path);
         for (key, value) in &unsettled.acls {
             node.store_xattr(key, value, self.options.privileges, &mut self.report)?;

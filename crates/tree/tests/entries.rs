@@ -379,10 +379,8 @@ fn access_list(user: u32) -> Vec<u8> {
 #[test]
 fn access_lists_that_wait_take_room_once_and_have_a_bound() {
     let key = "system.posix_acl_default";
-    let with = |name: String, list| Entry {
-        xattrs: vec![(key.into(), list)],
-        ..directory(&name, 0o755)
-    };
+    let with =
+        |name: String, list| Entry { xattrs: vec![(key.into(), list)], ..directory(&name, 0o755) };
     let dest = Dest::new();
     let (long, same) = (vec![7; 60 << 10], access_list(5));
     let equal = (0..100).map(|n| with(format!("e{n}"), same.clone()));

@@ -9,6 +9,7 @@ use super::{
     ChunkRecord, Content, EntryProblem, Extra, Kind, NONE, Record, Slice, Toc, TocError,
     push_packed, time,
 };
+use crate::Limits;
 
 /// Longest name or link text as it is written; cleaned ones are shorter.
 const LONGEST_NAME: usize = u16::MAX as usize;
@@ -20,9 +21,12 @@ const EXPANSION: u64 = (128 << 10) / 4;
 /// Content that no byte of the blob has to answer for.
 const FREE: u64 = 64 << 20;
 
-/// Text of all entries that counts for nothing, and that which each entry may have besides.
-const FREE_TEXT: u64 = 16 << 20;
+/// Text that each entry may have.
 const TEXT: u64 = 24;
+
+/// Most text of all entries: places in it are numbers of 32 bits, and an entry adds some
+/// megabytes at most.
+const MOST_TEXT: u64 = NONE as u64 - (16 << 20);
 
 /// Fills a [`Toc`].
 #[derive(Debug)]
@@ -31,6 +35,8 @@ pub(super) struct Builder {
     /// Entries that may still come, chunks included.
     left: u64,
     limit: u64,
+    /// Text that may stand beside that of each entry.
+    free_text: u64,
     /// Where the blob's data ends.
     data_end: u64,
     /// Bytes of content that are promised so far.
@@ -43,18 +49,25 @@ pub(super) struct Builder {
 
 impl Builder {
     /// For a blob whose data ends before `data_end`.
-    pub(super) fn new(limit: u64, data_end: u64) -> Self {
-        let toc = Toc::default();
-        Self { toc, left: limit, limit, data_end, promised: 0, place: 0, covered: None }
+    pub(super) fn new(limits: &Limits, data_end: u64) -> Self {
+        Self {
+            toc: Toc::default(),
+            left: limits.entries,
+            limit: limits.entries,
+            free_text: limits.text,
+            data_end,
+            promised: 0,
+            place: 0,
+            covered: None,
+        }
     }
 
     /// Takes the next entry.
     pub(super) fn push(&mut self, text: &EntryText<'_>) -> Result<(), TocError> {
         self.left = self.left.checked_sub(1).ok_or(TocError::TooMany { limit: self.limit })?;
         let text_so_far = (self.toc.arena.len() + self.toc.names.bytes()) as u64;
-        let room = FREE_TEXT + TEXT.saturating_mul(self.limit - self.left);
-        // Places among them are numbers of 32 bits; an entry adds some megabytes at most.
-        if text_so_far > room.min(u64::from(NONE) - FREE_TEXT) {
+        let of_entries = TEXT.saturating_mul(self.limit - self.left);
+        if text_so_far > self.free_text.saturating_add(of_entries).min(MOST_TEXT) {
             return Err(TocError::TooMuchText);
         }
         let name = || text.name.to_string();

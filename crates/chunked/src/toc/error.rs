@@ -39,7 +39,7 @@ pub enum TocError {
         /// The limit.
         limit: u64,
     },
-    /// More names, links and xattrs than are kept: 16 MiB, and 24 bytes for each entry.
+    /// More names, links and xattrs than the limit.
     #[error("the names, links and extended attributes of the TOC are too long")]
     TooMuchText,
     /// The digest of tar-split is none.
@@ -54,6 +54,13 @@ pub enum TocError {
         #[source]
         problem: EntryProblem,
     },
+}
+
+impl TocError {
+    /// Whether nothing is wrong but that there is more than the [`Limits`](crate::Limits) allow.
+    pub fn is_limit(&self) -> bool {
+        matches!(self, Self::TooMany { .. } | Self::TooMuchText)
+    }
 }
 
 /// What is wrong with one entry.

@@ -27,8 +27,7 @@ pub(crate) use read::EntryTexts;
 /// The table of contents of a layer: every entry, and where its content is in the blob.
 ///
 /// Kept in a few large tables, since a layer may have millions of entries: about 120 bytes
-/// for each, and for all their texts together 16 MiB and 24 bytes for each. What has more is
-/// refused. It is consistent in itself once it exists: names are
+/// for each, and texts up to the [`Limits`](crate::Limits). It is consistent in itself once it exists: names are
 /// below the root and distinct, every directory above an entry is one, the
 /// chunks of each file tile it, and their places in the blob ascend.
 #[derive(Debug, Default)]

@@ -28,7 +28,7 @@ impl Toc {
         limits: &Limits,
         data_end: u64,
     ) -> Result<Self, TocError> {
-        let mut builder = Builder::new(limits.entries, data_end);
+        let mut builder = Builder::new(limits, data_end);
         let mut texts = EntryTexts::new(json);
         while texts.next(|entry| builder.push(entry))? {}
         if let Some(digest) = &texts.tar_split_digest {

@@ -242,6 +242,7 @@ struct Payload {
     end: u64,
     /// Most bytes that may come out.
     limit: u64,
+    window_log: u32,
 }
 
 impl Payload {
@@ -259,7 +260,7 @@ impl Payload {
         }
         let grown = span.length.saturating_mul(limits.expansion);
         let limit = limit.min(grown.saturating_add(Limits::EXPANSION_FREE));
-        Ok(Self { what, span, end, limit })
+        Ok(Self { what, span, end, limit, window_log: limits.window_log })
     }
 
     /// What `compressed` decodes to, copied to `copy` as it is read.
@@ -271,7 +272,8 @@ impl Payload {
     ) -> Result<Decoded<R, W>, ScanError> {
         let hashed = Hashed { inner: compressed, hasher: Hasher::new() };
         let hashed = BufReader::with_capacity(BUFFER, hashed);
-        let zstd = ZstdReader::new(hashed).map_err(|error| self.error(error))?;
+        let zstd = ZstdReader::with_window_log(hashed, self.window_log);
+        let zstd = zstd.map_err(|error| self.error(error))?;
         let buffer = vec![0; BUFFER];
         Ok(Decoded { zstd, copy, name, left: self.limit, limit: self.limit, buffer, unread: 0..0 })
     }

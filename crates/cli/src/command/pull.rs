@@ -13,6 +13,7 @@ pub(crate) fn run(global: &Global, args: &Pull) -> anyhow::Result<u8> {
     let mut options = options(&args.wanted, &opened.pull)?;
     options.patience = args.patience;
     options.trust_present = args.trust_present;
+    options.memory = args.memory;
     if args.no_sync {
         options.durability = Durability::Volatile;
     }

@@ -13,6 +13,7 @@ use super::look::{LayerData, maker_of, model_of};
 use super::problem::TAR_SPLIT;
 use super::{CheckError, CheckLevel, Problem};
 use crate::Store;
+use crate::memory::Memory;
 use crate::pull::{FORMAT_KEY, INDEX_KEY, TOC_KEY};
 
 /// What was found in a layer.
@@ -25,12 +26,15 @@ pub(crate) struct LayerLook {
     pub(crate) differences: BTreeMap<LayerPath, Vec<Aspect>>,
     /// What else is wrong.
     pub(crate) problems: Vec<Problem>,
+    /// Whether what should be in it takes more memory than there is for it.
+    pub(crate) is_too_large: bool,
 }
 
 impl LayerLook {
     fn new(layer: &LayerId) -> Self {
         let (differences, problems) = (BTreeMap::new(), Vec::new());
-        Self { layer: layer.clone(), model: None, differences, problems }
+        let layer = layer.clone();
+        Self { layer, model: None, differences, problems, is_too_large: false }
     }
 
     /// Notes in what the tree differs from what it should be.
@@ -105,12 +109,13 @@ impl LayerLook {
 }
 
 impl Store {
-    /// Looks into a layer; `None` if there is nothing to look into, or it was removed
-    /// meanwhile.
+    /// Looks into a layer, with as much memory as is given or is needed; `None` if there is
+    /// nothing to look into, or it was removed meanwhile.
     pub(crate) fn look_at_layer(
         &self,
         record: &LayerRecord,
         level: CheckLevel,
+        memory: Option<Memory>,
     ) -> Result<Option<LayerLook>, CheckError> {
         if record.is_incomplete() {
             return Ok(None);
@@ -127,7 +132,10 @@ impl Store {
             }
         };
         let data = LayerData::new(self, &record.id);
-        let toc = data.toc()?;
+        let toc = match memory {
+            Some(memory) => data.toc_within(&memory.toc_limits())?,
+            None => data.toc()?,
+        };
         if let Some(Err(reason)) = &toc {
             tracing::warn!(layer = %record.id, reason, "its TOC cannot be read");
             look.damaged(TOC_KEY);
@@ -140,13 +148,14 @@ impl Store {
         if maker_of(record) == Maker::Writer && !data.is_noted_as_tree()? {
             look.damaged(FORMAT_KEY);
         }
-        match data.tar_split()?.map(|parts| model_of(parts, self.privileges)) {
+        match data.tar_split()?.map(|parts| model_of(parts, self.privileges, memory)) {
             None => {}
             Some(Err(reason)) => {
                 tracing::warn!(layer = %record.id, reason, "its tar-split cannot be read");
                 look.damaged(TAR_SPLIT);
             }
-            Some(Ok(model)) => {
+            Some(Ok(None)) => look.is_too_large = true,
+            Some(Ok(Some(model))) => {
                 look.compare(record, model, diff.as_fd())?;
                 look_at_content(record, diff.as_fd(), &data, level, &mut look)?;
                 if let Some(Ok(toc)) = &toc {

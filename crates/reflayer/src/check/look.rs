@@ -10,6 +10,7 @@ use tarball::{Limits, SplitLimits, SplitPart, TarSplitEntries};
 use tree::{Maker, Model, Privileges};
 
 use crate::Store;
+use crate::memory::Memory;
 use crate::pull::{FORMAT_DIRECTORY, FORMAT_KEY, INDEX_KEY, TOC_KEY, error_chain, pull_of};
 
 /// A tar-split that is being read.
@@ -36,11 +37,24 @@ impl<'a> LayerData<'a> {
 
     /// The TOC, if there is one that can be read; or why not.
     pub(crate) fn toc(&self) -> Result<Option<Result<Toc, String>>, RecordError> {
+        let mut limits = chunked::Limits::default();
+        // Another tool may have made the layer, which keeps any.
+        limits.text = u64::MAX;
+        self.toc_within(&limits)
+    }
+
+    /// The same; one that is beyond the limits is as good as none.
+    pub(crate) fn toc_within(
+        &self,
+        limits: &chunked::Limits,
+    ) -> Result<Option<Result<Toc, String>>, RecordError> {
         let Some(file) = self.store.layers.peek_big_data(self.id, TOC_KEY)? else {
             return Ok(None);
         };
-        let toc = Toc::read(BufReader::new(file), &chunked::Limits::default());
-        Ok(Some(toc.map_err(|error| error_chain(&error))))
+        Ok(match Toc::read(BufReader::new(file), limits) {
+            Err(error) if error.is_limit() => None,
+            toc => Some(toc.map_err(|error| error_chain(&error))),
+        })
     }
 
     /// The index, likewise. One of a version that is not ours is as good as none.
@@ -68,8 +82,13 @@ impl<'a> LayerData<'a> {
     }
 }
 
-/// The tree that a tar-split describes; or what is wrong with the tar-split.
-pub(crate) fn model_of(parts: Parts, privileges: Privileges) -> Result<Model, String> {
+/// The tree that a tar-split describes, unless it takes more memory than that of so many
+/// entries may; or what is wrong with the tar-split.
+pub(crate) fn model_of(
+    parts: Parts,
+    privileges: Privileges,
+    memory: Option<Memory>,
+) -> Result<Option<Model>, String> {
     let mut model = Model::new(privileges);
     let mut number = 0;
     for part in parts {
@@ -77,8 +96,11 @@ pub(crate) fn model_of(parts: Parts, privileges: Privileges) -> Result<Model, St
             model.add(&entry, number).map_err(|error| error_chain(&error))?;
             number += 1;
         }
+        if memory.is_some_and(|memory| model.bytes() as u64 > memory.for_a_look(number)) {
+            return Ok(None);
+        }
     }
-    Ok(model)
+    Ok(Some(model))
 }
 
 /// Who made the layer's tree, as its record tells.

@@ -84,7 +84,7 @@ impl Store {
         let mut looks = Vec::new();
         if level != CheckLevel::Records {
             for record in layers.iter().filter(|record| choose(&record.id)) {
-                let look = self.look_at_layer(record, level)?;
+                let look = self.look_at_layer(record, level, None)?;
                 looks.extend(look.filter(LayerLook::has_found));
             }
         }

@@ -1,4 +1,4 @@
-//! How much a pull does at once, so that the descriptors it may have are enough.
+//! How much a pull does at once, so that the descriptors and the memory it may have are enough.
 
 use rustix::process::{Resource, getrlimit};
 
@@ -26,9 +26,13 @@ pub(super) struct Bounds {
 }
 
 impl Bounds {
-    /// What the caller wants, or less where the process may open few files.
+    /// What the caller wants, or less where the process may open few files; one layer at a
+    /// time where it may take no more than so much memory.
     pub(super) fn of(options: &PullOptions) -> Self {
-        Self::with(options.layers_at_once.max(1), getrlimit(Resource::Nofile).current)
+        match options.memory {
+            Some(_) => Self { layers: 1, staged: 1 },
+            None => Self::with(options.layers_at_once.max(1), getrlimit(Resource::Nofile).current),
+        }
     }
 
     fn with(layers: usize, limit: Option<u64>) -> Self {

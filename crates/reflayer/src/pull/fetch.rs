@@ -20,6 +20,7 @@ use super::watch::Watched;
 use super::{PullOptions, Task};
 use crate::Store;
 use crate::candidates::{Candidates, Staged};
+use crate::memory::Memory;
 use crate::progress::Progress;
 use crate::report::{ByteCounts, LayerCounts, LayerReport, LayerWay};
 use crate::unpack::{create, unpack, write_index};
@@ -131,7 +132,7 @@ impl Store {
             Err(reason) => Way::Whole(reason),
             Ok(location) => {
                 let staged = self.driver.stage()?;
-                let limits = chunked::Limits::default();
+                let limits = Memory::new(options.memory).toc_limits();
                 match chunked::scan(&*blob, &location, staged.dirs(), &limits) {
                     Ok(scanned) => {
                         let digest = location.toc_digest;
@@ -165,7 +166,13 @@ impl Store {
             }
         };
         tracing::info!(layer = %wanted.blob.digest, reason, "taking the whole blob");
-        self.whole(blob, wanted, reason)
+        let memory = Memory::new(options.memory);
+        self.whole(blob, wanted, reason, memory).map_err(|error| match memory.budget() {
+            Some(budget) if error.is_lack_of_memory() => {
+                LayerError::Memory { budget, source: Box::new(error) }
+            }
+            _ => error,
+        })
     }
 
     fn by_toc(
@@ -210,9 +217,10 @@ impl Store {
         blob: &dyn RangeSource,
         wanted: &WantedLayer,
         reason: String,
+        memory: Memory,
     ) -> Result<FetchedLayer, LayerError> {
         let staged = self.driver.stage()?;
-        let unpacked = unpack(blob, &wanted.blob, staged.dirs(), self.privileges)?;
+        let unpacked = unpack(blob, &wanted.blob, staged.dirs(), self.privileges, memory)?;
         let counts = ByteCounts {
             fetched: blob.usage().bytes,
             written: unpacked.written,

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use chunked::{ProveError, ScanError};
 use overlay_driver::FilledLayer;
 use storage_core::{BlobDigest, FsError, LayerId, TocDigest};
+use tarball::TarError;
 use transport::{Compression, LayerDescriptor, TransportError};
 
 use crate::report::LayerReport;
@@ -86,12 +87,33 @@ pub enum LayerError {
     /// It is there and damaged, and could not be mended.
     #[error("mend its damaged files")]
     Mend(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// It needs more memory than the pull may take.
+    #[error("the layer needs more than the {budget} bytes of memory that are allowed")]
+    Memory {
+        /// What is allowed.
+        budget: u64,
+        /// What there was too much of.
+        source: Box<LayerError>,
+    },
     /// A thread of the pull died.
     #[error("a thread of the pull died")]
     Died,
 }
 
 impl LayerError {
+    /// Whether there are more entries, or longer windows, than the limits allow.
+    pub(crate) fn is_lack_of_memory(&self) -> bool {
+        let is_window = |error: &std::io::Error| error.kind() == std::io::ErrorKind::OutOfMemory;
+        match self {
+            Self::Unpack(UnpackError::Blob(error)) => is_window(error),
+            Self::Unpack(UnpackError::Tar(TarError::Read { source, .. })) => is_window(source),
+            Self::Unpack(UnpackError::Tar(error)) => {
+                matches!(error, TarError::TooManyEntries { .. })
+            }
+            _ => false,
+        }
+    }
+
     /// Whether only the TOC, the tar-split or the annotations lie, or lack
     /// something: then the blob, taken whole, may still be good.
     pub(crate) fn is_lie_of_the_toc(&self) -> bool {

@@ -32,6 +32,7 @@ use transport::{ImageSource, Platform, Reference, ResolvedImage, TransportError}
 use crate::Store;
 use crate::candidates::Staged;
 use crate::check::CheckError;
+use crate::memory::Memory;
 use crate::progress::Progress;
 use crate::repair::RepairReport;
 use crate::report::{ByteCounts, LayerCounts, LayerReport, LayerWay, PullReport};
@@ -81,8 +82,18 @@ pub struct PullOptions {
     /// Do not look into layers that are there for damaged files. One that was found sound is
     /// looked into again after a day, or a new start of the machine.
     pub trust_present: bool,
+    /// Most bytes of memory that the pull takes, at least [`PullOptions::LEAST_MEMORY`]. Layers
+    /// then come one after the other, and one that needs more is an error. Without it a pull
+    /// takes 64 MiB, 250 bytes for each entry of its layers, and once the window of a
+    /// zstd stream, up to 128 MiB.
+    pub memory: Option<u64>,
     /// Layers that are there and brought again, since their looks deceive.
     pub(crate) unusable: BTreeSet<LayerId>,
+}
+
+impl PullOptions {
+    /// The least [`memory`](Self::memory), in bytes: 72 MiB, for layers of 33,000 entries.
+    pub const LEAST_MEMORY: u64 = Memory::LEAST;
 }
 
 impl Default for PullOptions {
@@ -96,6 +107,7 @@ impl Default for PullOptions {
             layers_at_once: 2,
             patience: Duration::from_mins(1),
             trust_present: false,
+            memory: None,
             unusable: BTreeSet::new(),
         }
     }
@@ -129,6 +141,14 @@ pub enum PullError {
     /// There are layers, and no file of their records, which a pull would begin anew.
     #[error("{} is missing, though there are layers", .0.display())]
     LostRecords(PathBuf),
+    /// Less memory is allowed than any pull can do with.
+    #[error("a pull takes at least {least} bytes of memory, {allowed} are allowed")]
+    TooLittleMemory {
+        /// [`PullOptions::LEAST_MEMORY`].
+        least: u64,
+        /// [`PullOptions::memory`].
+        allowed: u64,
+    },
     /// Other processes remove the image's layers as fast as they are pulled.
     #[error("layer {0} was removed by another process again and again")]
     Gone(LayerId),
@@ -190,6 +210,7 @@ impl Store {
         progress: &Arc<dyn Progress + Send + Sync>,
     ) -> Result<PullReport, PullError> {
         let started = Instant::now();
+        expect_enough_memory(options)?;
         let image = source.resolve(&options.platform)?;
         let wanted = WantedLayer::all(&image.layers);
         progress.layers(&wanted.iter().map(|w| (w.blob.digest, w.blob.size)).collect::<Vec<_>>());
@@ -248,15 +269,21 @@ impl Store {
         publication: &mut Publication<'_>,
         told: &mut Told,
     ) -> Result<(), PullError> {
-        // Looking is mostly waiting for the kernel, and bringing has threads enough.
-        let threads = if absent.is_empty() { task.options.layers_at_once.max(1) } else { 1 };
-        let (brought, found) = std::thread::scope(|scope| {
-            let look = scope.spawn(|| self.look_into(task, present, threads));
-            let brought = self.bring_absent(task, absent, publication, &mut told.brought);
-            (brought, look.join().unwrap_or_else(|panic| resume_unwind(panic)))
-        });
-        brought?;
-        let found = found?;
+        // Looking is mostly waiting for the kernel, and bringing has threads enough. Both at
+        // once is too much where memory is short.
+        let found = if task.options.memory.is_some() {
+            self.bring_absent(task, absent, publication, &mut told.brought)?;
+            self.look_into(task, present, 1)?
+        } else {
+            let threads = if absent.is_empty() { task.options.layers_at_once.max(1) } else { 1 };
+            let (brought, found) = std::thread::scope(|scope| {
+                let look = scope.spawn(|| self.look_into(task, present, threads));
+                let brought = self.bring_absent(task, absent, publication, &mut told.brought);
+                (brought, look.join().unwrap_or_else(|panic| resume_unwind(panic)))
+            });
+            brought?;
+            found?
+        };
         self.mend_found(task, &found, &mut told.mended)?;
         publication.note_unusable(found.unusable);
         Ok(())
@@ -378,6 +405,14 @@ impl Store {
         let layers = self.layers.read()?;
         let ids = wanted.iter().map(|wanted| &wanted.id);
         Ok(ids.filter(|id| layers.get(id).is_some()).cloned().collect())
+    }
+}
+
+fn expect_enough_memory(options: &PullOptions) -> Result<(), PullError> {
+    let least = PullOptions::LEAST_MEMORY;
+    match options.memory {
+        Some(allowed) if allowed < least => Err(PullError::TooLittleMemory { least, allowed }),
+        _ => Ok(()),
     }
 }
 

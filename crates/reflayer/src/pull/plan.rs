@@ -133,6 +133,7 @@ impl Store {
         reference: &Reference,
         options: &PullOptions,
     ) -> Result<ImagePlan, PullError> {
+        super::expect_enough_memory(options)?;
         let image = source.resolve(&options.platform)?;
         let wanted = WantedLayer::all(&image.layers);
         let absent = self.not_in_store(&wanted, &BTreeSet::new())?;

@@ -15,6 +15,7 @@ use super::watch::Watched;
 use super::{PullError, Task};
 use crate::Store;
 use crate::check::{CheckError, CheckLevel, LayerLook};
+use crate::memory::Memory;
 use crate::repair::{RepairReport, pulled_again};
 use crate::report::{LayerReport, LayerWay};
 
@@ -52,6 +53,7 @@ impl Store {
         let (started, count) = (Instant::now(), layers.len());
         let records = self.layers.read()?.records().to_vec();
         let sound = Sound::open(&self.run_root)?;
+        let memory = Memory::new(task.options.memory);
         let looks = in_parallel(layers, threads, |index| {
             let id = &task.wanted[index].id;
             // An additional store may have it.
@@ -62,12 +64,15 @@ impl Store {
             if tree.as_ref().is_some_and(|tree| sound.has(id, tree)) {
                 return Ok(None);
             }
-            let look = self.look_at_layer(record, CheckLevel::Attributes)?;
+            let look = self.look_at_layer(record, CheckLevel::Attributes, Some(memory))?;
             task.pulse.beat();
-            if let (Some(look), Some(tree)) = (&look, &tree)
-                && !look.has_found()
-            {
-                sound.note(id, tree);
+            match (&look, &tree) {
+                (Some(look), _) if look.is_too_large => tracing::warn!(
+                    layer = %id,
+                    "not looked into: it takes more memory than the pull may have; `check` does it"
+                ),
+                (Some(look), Some(tree)) if !look.has_found() => sound.note(id, tree),
+                _ => {}
             }
             let damaged = look.filter(LayerLook::has_found);
             let again = |look: &LayerLook| look.problems.iter().any(|p| pulled_again(p).is_some());

@@ -28,7 +28,7 @@ pub(super) fn bring_from_blob(
     blob: &dyn RangeSource,
     layer: &WantedLayer,
     kept_toc: Option<Toc>,
-    needs: &[Need<'_>],
+    needs: &[Need],
     stage: &mut Stage<'_>,
 ) -> Result<Brought, MendError> {
     let mut brought = Brought::new();
@@ -37,7 +37,7 @@ pub(super) fn bring_from_blob(
         let error = error_chain(&error);
         tracing::info!(layer = %layer.blob.digest, error, "taking the whole blob");
     }
-    let left: Vec<Need<'_>> =
+    let left: Vec<Need> =
         needs.iter().filter(|need| !brought.contains_key(&need.number)).cloned().collect();
     if !left.is_empty() {
         whole(blob, layer, &left, stage)?;
@@ -51,7 +51,7 @@ fn by_tocs(
     blob: &dyn RangeSource,
     layer: &WantedLayer,
     kept: Option<Toc>,
-    needs: &[Need<'_>],
+    needs: &[Need],
     stage: &mut Stage<'_>,
     brought: &mut Brought,
 ) -> Result<(), MendError> {
@@ -69,7 +69,7 @@ fn by_tocs(
 fn by_toc(
     blob: &dyn RangeSource,
     toc: &Toc,
-    needs: &[Need<'_>],
+    needs: &[Need],
     stage: &mut Stage<'_>,
     brought: &mut Brought,
 ) -> Result<(), MendError> {
@@ -77,12 +77,12 @@ fn by_toc(
         toc.files().map(|file| (file.path(), file)).collect();
     let missing = needs.iter().filter(|need| !brought.contains_key(&need.number));
     let found = missing.filter_map(|need| Some((need.clone(), *files.get(&need.name)?)));
-    let found: Vec<(Need<'_>, TocFile<'_>)> =
+    let found: Vec<(Need, TocFile<'_>)> =
         found.filter(|(need, file)| need.node.entry.size == file.size()).collect();
     for group in found.chunks(AT_ONCE) {
         let targets: Vec<NewFile> = group
             .iter()
-            .map(|(need, _)| stage.create(need.number, need.node))
+            .map(|(need, _)| stage.create(need.number, &need.node))
             .collect::<Result<_, _>>()?;
         let files: Vec<_> =
             group.iter().zip(&targets).map(|((_, f), t)| (*f, t.as_file())).collect();
@@ -90,7 +90,7 @@ fn by_toc(
         for (((need, _), target), fetched) in group.iter().zip(targets).zip(fetched) {
             // The TOC that is kept may be damaged; the tar-split has its own word.
             if has_checksum(target.as_file(), need.crc64)? {
-                stage.complete(need.number, target, need.node)?;
+                stage.complete(need.number, target, &need.node)?;
                 brought.insert(need.number, Got { fetched, reused: 0 });
             }
         }
@@ -114,7 +114,7 @@ fn has_checksum(file: &File, crc64: u64) -> Result<bool, MendError> {
 fn whole(
     blob: &dyn RangeSource,
     layer: &WantedLayer,
-    needs: &[Need<'_>],
+    needs: &[Need],
     stage: &mut Stage<'_>,
 ) -> Result<(), MendError> {
     let made = unpack_needed(blob, layer, needs, stage);
@@ -130,22 +130,22 @@ fn whole(
 fn unpack_needed(
     blob: &dyn RangeSource,
     layer: &WantedLayer,
-    needs: &[Need<'_>],
+    needs: &[Need],
     stage: &mut Stage<'_>,
 ) -> Result<(), MendError> {
     let size = layer.blob.size;
     let raw = Verified::new(RangeReader::new(blob, 0..size), *layer.blob.digest.digest(), size);
     let stream = decompress(raw, layer.blob.compression).map_err(MendError::Blob)?;
     let hashed = Hashed { stream, hash: Hasher::new() };
-    let by_number: HashMap<u64, &Need<'_>> = needs.iter().map(|need| (need.number, need)).collect();
+    let by_number: HashMap<u64, &Need> = needs.iter().map(|need| (need.number, need)).collect();
     let mut tar = TarReader::new(hashed, tarball::Limits::default(), ());
     let mut number = 0;
     while let Some(entry) = tar.next_entry().map_err(MendError::Tar)? {
         if let Some(need) = by_number.get(&number) {
-            let target = stage.create(need.number, need.node)?;
+            let target = stage.create(need.number, &need.node)?;
             io::copy(&mut tar.content(), &mut target.as_file()).map_err(MendError::Blob)?;
             if entry.size == need.node.entry.size && has_checksum(target.as_file(), need.crc64)? {
-                stage.complete(need.number, target, need.node)?;
+                stage.complete(need.number, target, &need.node)?;
             }
         }
         number += 1;

@@ -21,21 +21,21 @@ pub(super) const BUFFER: usize = 256 << 10;
 
 /// A file whose content is to be had.
 #[derive(Debug, Clone)]
-pub(super) struct Need<'m> {
+pub(super) struct Need {
     pub(super) number: u64,
     /// As the layer names it.
     pub(super) name: LayerPath,
-    pub(super) node: &'m Expected,
+    pub(super) node: Expected,
     /// What the tar-split says of the content.
     pub(super) crc64: u64,
 }
 
 /// What is needed, with the checksums of the tar-split.
-pub(super) fn needs<'m>(
+pub(super) fn needs(
     data: &LayerData<'_>,
-    model: &'m Model,
+    model: &Model,
     make: &BTreeMap<u64, LayerPath>,
-) -> Result<Vec<Need<'m>>, MendError> {
+) -> Result<Vec<Need>, MendError> {
     let Some(parts) = data.tar_split()? else { return Ok(Vec::new()) };
     let (mut needs, mut number) = (Vec::new(), 0);
     for part in parts {
@@ -61,7 +61,7 @@ impl Store {
     pub(super) fn bring_from_layers(
         &self,
         record: &LayerRecord,
-        needs: &[Need<'_>],
+        needs: &[Need],
         stage: &mut Stage<'_>,
     ) -> Result<Brought, MendError> {
         let digests = self.digests(record, needs)?;
@@ -89,7 +89,7 @@ impl Store {
     fn digests(
         &self,
         record: &LayerRecord,
-        needs: &[Need<'_>],
+        needs: &[Need],
     ) -> Result<HashMap<LayerPath, Vec<Digest>>, MendError> {
         let data = LayerData::new(self, &record.id);
         let wanted: HashMap<LayerPath, u64> =
@@ -115,15 +115,15 @@ impl Store {
 fn copy_first(
     files: impl Iterator<Item = File>,
     digest: Digest,
-    need: &Need<'_>,
+    need: &Need,
     stage: &mut Stage<'_>,
 ) -> Result<bool, MendError> {
     for file in files {
-        let target = stage.create(need.number, need.node)?;
+        let target = stage.create(need.number, &need.node)?;
         let mut hash = Hasher::new();
         let copied = fill(file, &target, need, |bytes| hash.update(bytes));
         if copied.unwrap_or(false) && hash.finish() == digest {
-            stage.complete(need.number, target, need.node)?;
+            stage.complete(need.number, target, &need.node)?;
             return Ok(true);
         }
     }
@@ -138,12 +138,7 @@ fn places(map: &DedupMap, digest: Digest, size: u64) -> Vec<Candidate> {
 }
 
 /// Copies what a file holds, and tells whether it is what the tar-split says.
-fn fill(
-    from: File,
-    to: &NewFile,
-    need: &Need<'_>,
-    mut take: impl FnMut(&[u8]),
-) -> io::Result<bool> {
+fn fill(from: File, to: &NewFile, need: &Need, mut take: impl FnMut(&[u8])) -> io::Result<bool> {
     let (mut crc, mut outcome) = (Crc64::new(), Ok(()));
     let mut out = to.as_file();
     let length = each_piece(from, &mut vec![0; BUFFER], need.node.entry.size, |bytes| {

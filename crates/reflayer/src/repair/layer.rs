@@ -45,11 +45,11 @@ impl Store {
         let needs = needs(&data, model, &plan.make)?;
         for (number, path) in &plan.make {
             if let Some(node) = model.get(path).filter(|node| !tree::has_content(&node.entry)) {
-                stage.make(*number, node)?;
+                stage.make(*number, &node)?;
             }
         }
         let mut brought = self.bring_from_layers(record, &needs, &mut stage)?;
-        let left: Vec<Need<'_>> =
+        let left: Vec<Need> =
             needs.iter().filter(|need| !stage.has(need.number)).cloned().collect();
         let mut missing = Ok(());
         if !left.is_empty() {

@@ -44,7 +44,7 @@ impl Store {
             // The deepest first: a mode may shut us out of what is below.
             for path in plan.settle.iter().rev() {
                 if let Some(node) = model.get(path) {
-                    mender.settle(path, node)?;
+                    mender.settle(path, &node)?;
                 }
             }
             diff

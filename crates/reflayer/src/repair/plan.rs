@@ -75,7 +75,7 @@ impl Plan {
                 }
                 (_, Some(number)) => {
                     if done.insert(number) {
-                        plan.remake(look, node, number, &model.names_of(path));
+                        plan.remake(look, &node, number, &model.names_of(path));
                     }
                 }
             }

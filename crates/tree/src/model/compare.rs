@@ -1,6 +1,6 @@
 //! In what a tree differs from a model.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::os::fd::BorrowedFd;
 
 use storage_core::{Entry, EntryKind, LayerPath, Time};
@@ -32,7 +32,7 @@ impl Model {
         let mut met = Met {
             model: self,
             maker,
-            names: HashSet::new(),
+            met: vec![false; self.names.count()],
             first: HashMap::new(),
             skip: None,
             differences: Vec::new(),
@@ -46,7 +46,7 @@ impl Model {
                 Err(_) => {}
             }
         }
-        met.finish()
+        Ok(met.finish())
     }
 }
 
@@ -54,7 +54,8 @@ impl Model {
 struct Met<'m> {
     model: &'m Model,
     maker: Maker,
-    names: HashSet<LayerPath>,
+    /// Which places were met.
+    met: Vec<bool>,
     /// The first name on disk of nodes that have several in the model.
     first: HashMap<usize, LayerPath>,
     /// All below this is not looked at.
@@ -67,23 +68,25 @@ impl Met<'_> {
         if self.skip.as_ref().is_some_and(|top| is_below(&found.path, top)) {
             return;
         }
-        let Some(number) = self.model.names.get(found.path.as_bytes()) else {
+        let place = self.model.names.find(&found.path);
+        let node = place.and_then(|place| self.model.names.node(place));
+        let (Some(place), Some(node)) = (place, node) else {
             return self.differ(found, vec![Aspect::Extra]);
         };
-        self.names.insert(found.path.clone());
-        let expected = &self.model.nodes[number];
+        self.met[place as usize] = true;
+        let expected = self.model.nodes.get(node, found.path.as_bytes());
         if let EntryKind::HardLink { target } = &found.entry.kind {
             // Its attributes were compared at its first name. Two files that are alike may
             // be one on disk, where files are reused by hard links.
-            let other = self.model.names.get(target).map(|other| &self.model.nodes[other]);
-            if other.is_none_or(|other| !is_alike(other, expected)) {
+            let other = LayerPath::parse(target).ok().and_then(|path| self.model.get(&path));
+            if other.is_none_or(|other| !is_alike(&other, &expected)) {
                 self.differ(found, vec![Aspect::HardLink]);
             }
             return;
         }
-        let first = self.first.entry(number).or_insert_with(|| found.path.clone());
-        let apart = *first != found.path;
-        let mut aspects = aspects(expected, &found.entry, self.maker, self.model.privileges);
+        let apart = self.model.shared.contains(&node)
+            && *self.first.entry(node).or_insert_with(|| found.path.clone()) != found.path;
+        let mut aspects = aspects(&expected, &found.entry, self.maker, self.model.privileges);
         if apart && aspects != [Aspect::Kind] {
             aspects.push(Aspect::HardLink);
             aspects.sort_unstable();
@@ -101,16 +104,16 @@ impl Met<'_> {
         self.differences.push(Difference { path: found.path.clone(), aspects });
     }
 
-    fn finish(mut self) -> Result<Vec<Difference>, WalkError> {
-        for (name, number) in self.model.names.iter() {
-            let path = LayerPath::parse(name)?;
-            if !self.names.contains(&path) && !may_be_missing(&self.model.nodes[number], self.maker)
-            {
+    fn finish(mut self) -> Vec<Difference> {
+        for (place, node) in self.model.names.iter().filter(|(place, _)| !self.met[*place as usize])
+        {
+            let path = self.model.names.path(place);
+            if !may_be_missing(&self.model.nodes.get(node, path.as_bytes()), self.maker) {
                 self.differences.push(Difference { path, aspects: vec![Aspect::Missing] });
             }
         }
         self.differences.sort_by(|a, b| a.path.cmp(&b.path));
-        Ok(self.differences)
+        self.differences
     }
 }
 

@@ -3,6 +3,7 @@
 mod aspect;
 mod compare;
 mod names;
+mod nodes;
 #[cfg(test)]
 mod tests;
 
@@ -14,19 +15,21 @@ use crate::check::checked_path;
 use crate::error::TreeError;
 use crate::options::Privileges;
 use crate::whiteout::Marker;
-use names::Names;
+use names::{Names, Place};
+use nodes::Nodes;
 
 pub use aspect::{Aspect, Difference, Maker};
 
 /// What a [`TreeWriter`](crate::TreeWriter) would make of the same entries.
 ///
 /// It is fed with the entries of a layer in their order, and then says in what a
-/// tree differs from it, and what belongs to a path. Takes about 300 bytes for each
-/// entry, and the length of its name twice.
+/// tree differs from it, and what belongs to a path. Takes about 110 bytes for each
+/// entry with the last part of its name, and for each directory that none describes;
+/// texts of links and extended attributes come on top.
 #[derive(Debug)]
 pub struct Model {
     privileges: Privileges,
-    nodes: Vec<Expected>,
+    nodes: Nodes,
     names: Names,
     /// Nodes that have, or had, several names.
     shared: HashSet<usize>,
@@ -36,8 +39,8 @@ pub struct Model {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Expected {
-    /// What it is; the name is the one by which it was described first. Never a
-    /// hard link. A whiteout is a character device 0:0.
+    /// What it is, by the name that was asked for. Never a hard link. A whiteout is
+    /// a character device 0:0.
     pub entry: Entry,
     /// Which entry described it first, counted from 0; `None` if only names below
     /// it told of it.
@@ -51,40 +54,46 @@ impl Expected {
     pub fn is_whiteout(&self) -> bool {
         self.entry.kind == EntryKind::CharDevice { major: 0, minor: 0 }
     }
-
-    fn is_directory(&self) -> bool {
-        self.entry.kind == EntryKind::Directory
-    }
 }
 
 impl Model {
     /// Of a layer that nothing is known of, as a process with these privileges makes it.
     pub fn new(privileges: Privileges) -> Self {
-        let (nodes, names, shared) = (Vec::new(), Names::default(), HashSet::new());
+        let (nodes, names, shared) = (Nodes::default(), Names::new(), HashSet::new());
         let mut model = Self { privileges, nodes, names, shared };
-        model.insert(b"", implied(b"./"));
+        model.insert(Names::ROOT, implied());
         model
     }
 
+    /// Bytes of memory that it takes, about.
+    pub fn bytes(&self) -> usize {
+        self.nodes.bytes() + self.names.bytes()
+    }
+
     /// What belongs to a path; `None` if nothing does.
-    pub fn get(&self, path: &LayerPath) -> Option<&Expected> {
-        self.names.get(path.as_bytes()).map(|number| &self.nodes[number])
+    pub fn get(&self, path: &LayerPath) -> Option<Expected> {
+        let node = self.names.node(self.names.find(path)?)?;
+        Some(self.nodes.get(node, path.as_bytes()))
     }
 
     /// Where a name of an entry leads: links in the middle of it are followed.
     pub fn resolve(&self, path: &LayerPath) -> LayerPath {
-        let resolved = self.names.resolve(path, |number| self.link_text(number));
-        LayerPath::parse(&resolved).unwrap_or_else(|_| path.clone())
+        let parts = self.names.resolve(path, |node| self.nodes.link_text(node));
+        LayerPath::parse(&parts.join(&b'/')).unwrap_or_else(|_| path.clone())
     }
 
     /// All names of what belongs to a path, itself among them, in the order of their bytes.
     pub fn names_of(&self, path: &LayerPath) -> Vec<LayerPath> {
-        let Some(number) = self.names.get(path.as_bytes()) else { return Vec::new() };
-        if !self.shared.contains(&number) {
+        let Some(node) = self.names.find(path).and_then(|place| self.names.node(place)) else {
+            return Vec::new();
+        };
+        if !self.shared.contains(&node) {
             return vec![path.clone()];
         }
-        let same = self.names.iter().filter(|(_, other)| *other == number);
-        same.filter_map(|(name, _)| LayerPath::parse(name).ok()).collect()
+        let same = self.names.iter().filter(|(_, other)| *other == node);
+        let mut names: Vec<LayerPath> = same.map(|(place, _)| self.names.path(place)).collect();
+        names.sort_unstable();
+        names
     }
 
     /// Takes the next entry, which is number `number` of the layer.
@@ -104,55 +113,59 @@ impl Model {
     }
 
     fn add_entry(&mut self, path: &LayerPath, entry: &Entry, number: u64) -> Result<(), TreeError> {
-        let path = self.place_of(path);
+        let place = self.place_of(path);
         match &entry.kind {
-            EntryKind::Directory => self.add_directory(&path, entry, number),
+            EntryKind::Directory => self.add_directory(place, entry, number),
             EntryKind::HardLink { target } => {
                 let target = LayerPath::parse(target)?;
-                let target = self.names.resolve(&target, |number| self.link_text(number));
-                match self.names.get(&target) {
-                    Some(of) => self.add_name(&path, of, entry),
+                let target = self.names.resolve(&target, |node| self.nodes.link_text(node));
+                let target = target
+                    .iter()
+                    .try_fold(Names::ROOT, |above, part| self.names.child(above, part));
+                match target.and_then(|place| self.names.node(place)) {
+                    Some(of) => self.add_name(place, of, entry),
                     // A link to a device that was left out is left out, too.
-                    None => self.names.remove(&path),
+                    None => self.names.clear(place),
                 }
             }
             EntryKind::CharDevice { .. } | EntryKind::BlockDevice { .. }
                 if self.privileges != Privileges::Root =>
             {
-                self.names.remove(&path);
+                self.names.clear(place);
             }
-            _ => self.insert(&path, Expected { number: Some(number), ..node(entry) }),
+            _ => self.insert(place, described(entry, number)),
         }
         Ok(())
     }
 
-    fn add_directory(&mut self, path: &[u8], entry: &Entry, number: u64) {
-        let new = Expected { number: Some(number), ..node(entry) };
-        match self.names.get(path).map(|number| &mut self.nodes[number]) {
-            Some(old) if old.is_directory() => {
-                let (opaque, mut xattrs) = (old.opaque, std::mem::take(&mut old.entry.xattrs));
-                put_all(&mut xattrs, &entry.xattrs);
-                *old = Expected { opaque, ..new };
-                old.entry.xattrs = xattrs;
+    fn add_directory(&mut self, place: Place, entry: &Entry, number: u64) {
+        let new = described(entry, number);
+        match self.names.node(place) {
+            Some(old) if self.nodes.is_directory(old) => {
+                let Expected { entry: before, opaque, .. } = self.nodes.get(old, b"");
+                let mut new = Expected { opaque, ..new };
+                new.entry.xattrs = before.xattrs;
+                put_all(&mut new.entry.xattrs, &entry.xattrs);
+                self.nodes.replace(old, new);
             }
             Some(old) => {
-                let opaque = old.is_whiteout();
-                self.insert(path, Expected { opaque, ..new });
+                let opaque = self.nodes.is_whiteout(old);
+                self.insert(place, Expected { opaque, ..new });
             }
-            None => self.insert(path, new),
+            None => self.insert(place, new),
         }
     }
 
-    fn add_name(&mut self, path: &[u8], of: usize, entry: &Entry) {
-        if self.names.get(path) != Some(of) {
-            self.names.remove(path);
-            self.names.insert(path, of);
+    fn add_name(&mut self, place: Place, of: usize, entry: &Entry) {
+        if self.names.node(place) != Some(of) {
+            self.names.set(place, of);
             self.shared.insert(of);
         }
-        let node = &mut self.nodes[of].entry;
-        (node.mode, node.uid, node.gid) = (entry.mode, entry.uid, entry.gid);
-        node.mtime = entry.mtime;
-        put_all(&mut node.xattrs, &entry.xattrs);
+        let mut node = self.nodes.get(of, b"");
+        (node.entry.mode, node.entry.uid, node.entry.gid) = (entry.mode, entry.uid, entry.gid);
+        node.entry.mtime = entry.mtime;
+        put_all(&mut node.entry.xattrs, &entry.xattrs);
+        self.nodes.replace(of, node);
     }
 
     fn add_whiteout(&mut self, path: &LayerPath, entry: &Entry, number: u64) {
@@ -160,16 +173,14 @@ impl Model {
         if self.is_below_whiteout(&parent) {
             return;
         }
-        let path = self.place_of(path);
-        match self.names.get(&path) {
-            Some(there) => {
-                let there = &mut self.nodes[there];
-                there.opaque |= there.is_directory();
-            }
+        let place = self.place_of(path);
+        match self.names.node(place) {
+            Some(there) if self.nodes.is_directory(there) => self.nodes.hide_lower(there),
+            Some(_) => {}
             None => {
                 let kind = EntryKind::CharDevice { major: 0, minor: 0 };
                 let entry = Entry { kind, size: 0, xattrs: Vec::new(), ..entry.clone() };
-                self.insert(&path, Expected { entry, number: Some(number), opaque: false });
+                self.insert(place, Expected { entry, number: Some(number), opaque: false });
             }
         }
     }
@@ -178,68 +189,63 @@ impl Model {
         if self.is_below_whiteout(path) {
             return;
         }
-        let path = self.directory(path);
-        if let Some(number) = self.names.get(&path) {
-            self.nodes[number].opaque = true;
+        let place = self.directory(path);
+        if let Some(node) = self.names.node(place) {
+            self.nodes.hide_lower(node);
         }
     }
 
     /// Where an entry of that name stands: links in the middle of it are followed,
     /// and directories above it that are missing are made.
-    fn place_of(&mut self, path: &LayerPath) -> Vec<u8> {
+    fn place_of(&mut self, path: &LayerPath) -> Place {
         match path.split_last() {
-            None => Vec::new(),
-            Some((parent, name)) => names::join(&self.directory(&parent), name),
+            None => Names::ROOT,
+            Some((parent, name)) => {
+                let above = self.directory(&parent);
+                self.names.make(above, name)
+            }
         }
     }
 
-    fn directory(&mut self, path: &LayerPath) -> Vec<u8> {
-        let path = self.names.resolve_all(path, |number| self.link_text(number));
-        let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
-        let mut ends: Vec<usize> = ends.collect();
-        ends.extend((!path.is_empty()).then_some(path.len()));
-        for end in ends {
-            let above = &path[..end];
-            match self.names.get(above).map(|number| &self.nodes[number]) {
-                Some(node) if !node.is_whiteout() => {}
+    fn directory(&mut self, path: &LayerPath) -> Place {
+        let mut place = Names::ROOT;
+        for part in self.names.resolve_all(path, |node| self.nodes.link_text(node)) {
+            place = self.names.make(place, &part);
+            match self.names.node(place) {
+                Some(node) if !self.nodes.is_whiteout(node) => {}
                 there => {
                     let opaque = there.is_some();
-                    self.insert(above, Expected { opaque, ..implied(above) });
+                    self.insert(place, Expected { opaque, ..implied() });
                 }
             }
         }
-        path
+        place
     }
 
     fn is_below_whiteout(&self, path: &LayerPath) -> bool {
-        let path = self.names.resolve_all(path, |number| self.link_text(number));
-        let ends = (0..path.len()).filter(|&at| path[at] == b'/').chain([path.len()]);
-        ends.filter_map(|end| self.names.get(&path[..end]))
-            .any(|number| self.nodes[number].is_whiteout())
+        let parts = self.names.resolve_all(path, |node| self.nodes.link_text(node));
+        let mut place = Some(Names::ROOT);
+        parts.iter().any(|part| {
+            place = place.and_then(|above| self.names.child(above, part));
+            let node = place.and_then(|place| self.names.node(place));
+            node.is_some_and(|node| self.nodes.is_whiteout(node))
+        })
     }
 
-    fn link_text(&self, number: usize) -> Option<&[u8]> {
-        match &self.nodes[number].entry.kind {
-            EntryKind::Symlink { target } => Some(target),
-            _ => None,
-        }
-    }
-
-    fn insert(&mut self, path: &[u8], node: Expected) {
-        self.names.remove(path);
-        self.names.insert(path, self.nodes.len());
-        self.nodes.push(node);
+    fn insert(&mut self, place: Place, node: Expected) {
+        let number = self.nodes.push(node);
+        self.names.set(place, number);
     }
 }
 
-fn node(entry: &Entry) -> Expected {
-    Expected { entry: entry.clone(), number: None, opaque: false }
+fn described(entry: &Entry, number: u64) -> Expected {
+    Expected { entry: entry.clone(), number: Some(number), opaque: false }
 }
 
 /// A directory that no entry describes.
-fn implied(path: &[u8]) -> Expected {
-    node(&Entry {
-        name: path.into(),
+fn implied() -> Expected {
+    let entry = Entry {
+        name: Vec::new(),
         kind: EntryKind::Directory,
         mode: 0o755,
         uid: 0,
@@ -249,7 +255,8 @@ fn implied(path: &[u8]) -> Expected {
         atime: None,
         ctime: None,
         xattrs: Vec::new(),
-    })
+    };
+    Expected { entry, number: None, opaque: false }
 }
 
 /// Sets attributes on top of those that are there.
