@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use serde_json::json;
+use serde_json::{Value, json};
 use testkit::forged::{Forged, Recipe, dir, file, symlink, zstd_decoded, zstd_with_window};
 use testkit::fs_role::Filesystem;
 use testkit::tried::tried;
@@ -74,11 +74,15 @@ fn list() -> Vec<Bomb> {
             ),
         ),
         Bomb { entries: 200_000, ..bomb("many chunks", &many_chunks(200_000)) },
+        // On a disk, so many would take memory of the kernel, which counts here.
         Bomb { entries: 30_000, ..bomb("long names in the TOC alone", &toc_names(30_000)) },
+        Bomb { entries: 30_000, ..bomb("long links in the TOC alone", &toc_links(30_000)) },
+        Bomb { entries: 2000, ..bomb("long attributes in the TOC alone", &toc_xattrs(2000)) },
         Bomb { entries: 30_000, ..bomb("long names", &long_names(30_000)) },
-        Bomb { entries: 30_000, ..bomb("long texts of links", &long_links(30_000)) },
-        Bomb { entries: 2000, ..bomb("long attributes", &long_xattrs(2000)) },
+        Bomb { entries: 8000, ..bomb("long texts of links", &long_links(8000)) },
         Bomb { entries: 2000, ..bomb("long access lists of directories", &access_lists(2000)) },
+        Bomb { entries: 30_000, ..bomb("names through a link", &names_through_a_link(30_000)) },
+        bomb("directories that no entry tells of", &deep_names(4)),
         bomb("a file of many holes", &many_holes(300 * MIB)),
         Bomb { window: true, ..bomb("a TOC with a large window", &window(27, MIB)) },
         bomb("a TOC with a window beyond all", &window(31, MIB)),
@@ -116,10 +120,24 @@ fn deep() -> String {
 }
 
 fn toc_names(count: usize) -> Recipe {
+    only_in_toc(count, |n| json!({"type": "reg", "name": format!("{n}/{}", deep())}))
+}
+
+fn toc_links(count: usize) -> Recipe {
+    only_in_toc(count, |n| json!({"type": "symlink", "name": n.to_string(), "linkName": deep()}))
+}
+
+fn toc_xattrs(count: usize) -> Recipe {
+    let value = "A".repeat(80_000);
+    let xattrs = json!({ "user.a": value });
+    only_in_toc(count, move |n| json!({"type": "reg", "name": n.to_string(), "xattrs": xattrs}))
+}
+
+/// A layer whose TOC has entries that its tar knows nothing of.
+fn only_in_toc(count: usize, entry: impl Fn(usize) -> Value + Send + Sync + 'static) -> Recipe {
     honest().toc(move |toc| {
         let list = toc.as_array_mut().expect("entries are a list");
-        let name = |n: usize| format!("{}/{n}", deep());
-        list.extend((0..count).map(|n| json!({"type": "reg", "name": name(n), "mode": 0o644})));
+        list.extend((0..count).map(&entry));
     })
 }
 
@@ -127,12 +145,19 @@ fn long_names(count: usize) -> Recipe {
     Recipe::of((0..count).map(|n| file(format!("{}/{n}", deep()), "")))
 }
 
-fn long_links(count: usize) -> Recipe {
-    Recipe::of((0..count).map(|n| symlink(format!("{n}"), deep())))
+/// Short names, each of which leads to a long path.
+fn names_through_a_link(count: usize) -> Recipe {
+    let start = [dir(deep()), symlink("l", deep())];
+    Recipe::of(start.into_iter().chain((0..count).map(|n| file(format!("l/{n}"), ""))))
 }
 
-fn long_xattrs(count: usize) -> Recipe {
-    Recipe::of((0..count).map(|n| file(format!("{n}"), "").xattr("user.a", vec![b'a'; 60_000])))
+/// Names of two thousand parts.
+fn deep_names(count: usize) -> Recipe {
+    Recipe::of((0..count).map(|n| file(format!("{n}/{}f", "d/".repeat(2000)), "")))
+}
+
+fn long_links(count: usize) -> Recipe {
+    Recipe::of((0..count).map(|n| symlink(format!("{n}"), deep())))
 }
 
 /// A thousand zeros and something else, in turns; not cut into chunks that a TOC would have.
@@ -185,7 +210,8 @@ pub(super) fn bombs(filesystem: &Filesystem) -> Result<()> {
         let store = Store::new(filesystem)?;
         let limit = 64 * MIB + 250 * bomb.entries + if bomb.window { 128 * MIB } else { 0 };
         let reference = image(&store, "v1", &bomb.layers)?;
-        for full in [false, true] {
+        // Where it is there by then, the second one looks into it.
+        for (full, again) in [(false, false), (false, true), (true, false), (true, true)] {
             let group = Group::new(limit).context("a group with a limit of memory")?;
             let arguments: &[&str] =
                 if full { &["pull", "--full", &reference] } else { &["pull", &reference] };
@@ -211,7 +237,7 @@ pub(super) fn bombs(filesystem: &Filesystem) -> Result<()> {
                 out.status
             );
             ensure!(!text.contains("panicked"), "{}: {text}", bomb.name);
-            if out.status.success() {
+            if out.status.success() && again {
                 let id = &store.image_ids()?[0];
                 ensure!(store.output(&["rmi", id])?.status.success(), "{}: rmi", bomb.name);
             }
@@ -224,6 +250,49 @@ pub(super) fn bombs(filesystem: &Filesystem) -> Result<()> {
         tried(filesystem.name, peak, &format!("KiB with cached files within {limit}"))?;
     }
     Ok(())
+}
+
+/// A budget is kept by pulls that fit into it, and named by those that do not.
+pub(super) fn budget(filesystem: &Filesystem) -> Result<()> {
+    let files = |count| Recipe::of((0..count).map(|n| file(format!("{n}"), "content")));
+    let cases = [
+        ("few files", files(100), [("72MiB", true), ("1GiB", true)]),
+        ("many files", files(40_000), [("72MiB", false), ("80MiB", true)]),
+        ("many chunks", many_chunks(200_000), [("100MiB", true), ("128MiB", true)]),
+        ("a TOC with a large window", window(25, MIB), [("80MiB", true), ("160MiB", true)]),
+        ("a blob with a large window", blob_window(27, MIB), [("128MiB", false), ("320MiB", true)]),
+    ];
+    let mut pulls = 0;
+    for (name, recipe, budgets) in cases {
+        let store = Store::new(filesystem)?;
+        let reference = image(&store, "v1", &[recipe.build()])?;
+        for (budget, fits) in budgets {
+            let mib: usize = match budget.strip_suffix("MiB") {
+                Some(number) => number.parse()?,
+                None => 1024,
+            };
+            let group = Group::new(mib * MIB).context("a group with a limit of memory")?;
+            let arguments = ["pull", "--memory", budget, &reference];
+            let (out, resident) = group.run(&store.patient(120, &arguments))?;
+            let text = said(&out);
+            eprintln!("{name} within {budget}: {resident} KiB, {}", out.status);
+            ensure!(out.status.success() == fits, "{name} within {budget}: {}: {text}", out.status);
+            if fits {
+                store.expect_clean()?;
+                let id = &store.image_ids()?[0];
+                ensure!(store.output(&["rmi", id])?.status.success(), "{name}: rmi");
+            } else {
+                ensure!(text.contains("bytes of memory that are allowed"), "{name}: {text}");
+                ensure!(store.image_ids()?.is_empty(), "{name}: nothing was pulled");
+            }
+            pulls += 1;
+        }
+    }
+    let store = Store::new(filesystem)?;
+    let reference = image(&store, "v1", &[honest().build()])?;
+    let out = store.output(&["pull", "--memory", "71MiB", &reference])?;
+    ensure!(!out.status.success() && said(&out).contains("at least"), "{}", said(&out));
+    tried(filesystem.name, pulls, "pulls within a budget of memory")
 }
 
 /// The pulls under one limit, and the most memory that one took, in KiB.

@@ -21,6 +21,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     ];
     let on_one = [
         on("ext4", "r20_bombs_end_within_the_memory_that_is_promised", memory::bombs),
+        on("xfs", "r20_a_budget_of_memory_is_kept", memory::budget),
         on("xfs", "r24_modes_are_exact_and_doors_are_closed", doors::closed),
         on("ext4", "r25_nothing_of_an_image_is_run_or_opened_or_believed", calls::of_a_pull),
     ];

@@ -37,5 +37,8 @@ fn main() {
         test("r24_modes_are_exact_under_umask_077", || modes::check("umask 077")),
         test("r24_modes_are_exact_under_umask_000", || modes::check("umask 000")),
     ];
-    libtest_mimic::run(&Arguments::from_args(), tests).exit();
+    let mut arguments = Arguments::from_args();
+    // A child of another test would share the locks of this one until it is a program of its own.
+    arguments.test_threads = Some(1);
+    libtest_mimic::run(&arguments, tests).exit();
 }
