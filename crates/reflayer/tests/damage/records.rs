@@ -1,7 +1,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use reflayer::{CheckLevel, GarbageOptions, Problem, RepairOptions, RepairReport, Store};
+use reflayer::{
+    CheckLevel, GarbageOptions, Problem, PullOptions, RepairOptions, RepairReport, Store,
+    StoreOptions,
+};
 use serde_json::Value;
 use transport::Reference;
 
@@ -43,6 +46,29 @@ fn records(world: &World, file: &str, lost: &[&str]) -> Vec<Value> {
     }
     records.sort_by_key(|record| record["id"].to_string());
     records
+}
+
+#[test]
+fn r6_records_are_rebuilt_where_images_have_their_layers() {
+    let world = World::new(Form::Chunked);
+    let mut options = StoreOptions::default();
+    options.image_store = Some(world.path("images"));
+    let (root, run) = (world.path("containers"), world.path("run-containers"));
+    let store = || Store::open_with(&root, &run, &options).unwrap();
+    world.pull_into(&store(), &world.layout("v1"), &PullOptions::default()).unwrap();
+    let (file, own) = (LAYERS.replace("root", "images"), LAYERS.replace("root", "containers"));
+    let ids = |file: &str| -> Vec<String> {
+        let records = fs::read(world.path(file)).unwrap_or_else(|_| b"[]".into());
+        let records: Vec<Value> = serde_json::from_slice(&records).unwrap();
+        records.iter().map(|record| record["id"].to_string()).collect()
+    };
+    let (layers, none) = (ids(&file), ids(&own));
+    assert_eq!((layers.len(), none.len()), (1, 0));
+    fs::write(world.path(&file), "").unwrap();
+    let nowhere = |reference: &Reference| Err(format!("{reference} is not to be asked").into());
+    assert!(store().repair(&RepairOptions::default(), &nowhere).unwrap().is_whole());
+    assert_eq!((ids(&file), ids(&own)), (layers, none));
+    assert!(store().check(CheckLevel::Content).unwrap().is_empty());
 }
 
 #[test]

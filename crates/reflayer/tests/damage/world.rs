@@ -147,10 +147,20 @@ impl World {
         source: &dyn ImageSource,
         options: &PullOptions,
     ) -> Result<PullReport, PullError> {
+        self.pull_into(&self.store(), source, options)
+    }
+
+    /// The same into some other store.
+    pub(crate) fn pull_into(
+        &self,
+        store: &Store,
+        source: &dyn ImageSource,
+        options: &PullOptions,
+    ) -> Result<PullReport, PullError> {
         let mut options = options.clone();
         options.name = Some("localhost/app:v1".into());
         let quiet: Arc<dyn Progress + Send + Sync> = Arc::new(());
-        self.store().pull(source, &"oci:layout:v1".parse().unwrap(), &options, &quiet)
+        store.pull(source, &"oci:layout:v1".parse().unwrap(), &options, &quiet)
     }
 
     /// The layers of an image, base first.

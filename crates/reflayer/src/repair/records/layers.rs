@@ -46,6 +46,8 @@ impl Store {
         documents: &Documents,
     ) -> Result<LayerRecord, MendError> {
         let mut record = LayerRecord::new(id.clone());
+        // The directories of layers are looked at where images have theirs.
+        record.file = layers.file_of_images();
         record.big_data_names = layers.keys_on_disk(id)?;
         match documents.layers.get(id) {
             Some(document) => {
