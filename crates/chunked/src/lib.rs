@@ -88,10 +88,11 @@
 //!
 //! # Bounds
 //!
-//! Whatever a blob says: 250 bytes of memory for each entry of its TOC and 24 for
+//! Whatever a blob says: 120 bytes of memory for each entry of its TOC, and texts (names,
+//! links, attributes) of 16 MiB and 24 bytes for each; 24 for
 //! each chunk to be fetched, or 12 where it is a copy; 200 for each file that is begun
-//! and not whole; 52 for each digest that is wanted and, where a local
-//! file may have it, 24 for each of up to four places, and its name; for a while, 74
+//! and not whole; 52 for each digest that is wanted, and for places of local files that may
+//! have them 8 MiB and 32 for each; for a while, 74
 //! for each file of an index that is written; some megabytes of buffers, and one for
 //! each range that is under way; one zstd window of up to 32 MiB for
 //! a chunk, and one of up to 128 MiB in the process for TOC, tar-split or a layer taken whole. At most 16 files that are
