@@ -110,7 +110,6 @@ mod footer;
 mod frames;
 mod limits;
 mod making;
-mod names;
 mod outputs;
 mod pin;
 mod plan;

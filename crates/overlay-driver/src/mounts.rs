@@ -134,9 +134,17 @@ impl View {
     fn of(process: &str) -> Result<Self, FsError> {
         let root = format!("/proc/{process}/root");
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = rustix::fs::openat(CWD, root, flags, Mode::empty()).ok();
+        let root = match rustix::fs::openat(CWD, &root, flags, Mode::empty()) {
+            Err(errno) => Err(FsError::new("open", &root, errno)).or_else(unless_for_want_of_room)?,
+            Ok(root) => Some(root),
+        };
         Ok(Self { root, table: read_table(&format!("/proc/{process}/mountinfo"))? })
     }
+}
+
+/// Nothing, where something else than this process is the reason.
+fn unless_for_want_of_room<T>(error: FsError) -> Result<Option<T>, FsError> {
+    if error.is_for_want_of_room() { Err(error) } else { Ok(None) }
 }
 
 /// What all processes see, that of each mount namespace once: or more than once, if some
@@ -157,7 +165,8 @@ fn views_of_all() -> Result<Vec<View>, FsError> {
             continue;
         }
         // What fails here is a process that has ended: another may show its namespace.
-        let Ok(view) = View::of(&name) else { continue };
+        let view = View::of(&name).map(Some).or_else(unless_for_want_of_room)?;
+        let Some(view) = view else { continue };
         if place.is_none() && views.iter().any(|other| other.table == view.table) {
             continue;
         }

@@ -79,9 +79,17 @@ impl Documents {
 
     /// Those of the images that have a record.
     pub(crate) fn of_recorded(images: &Images<'_>) -> Result<Self, RecordError> {
+        Self::of_others(images, None)
+    }
+
+    /// The same without one of them.
+    pub(crate) fn of_others(
+        images: &Images<'_>,
+        except: Option<&ImageId>,
+    ) -> Result<Self, RecordError> {
         let mut documents = Self::default();
         let ids = images.records().iter().map(|record| record.id.clone());
-        documents.add(images, ids.collect())?;
+        documents.add(images, ids.filter(|id| Some(id) != except).collect())?;
         Ok(documents)
     }
 

@@ -47,12 +47,13 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// If the records cannot be read or written, or a directory cannot be moved.
+    /// If the records cannot be read or written, or a directory cannot be moved. If
+    /// something cannot be deleted, when all else is done.
     pub fn collect_garbage(&self, options: GarbageOptions) -> Result<Garbage, RemoveError> {
-        let mut garbage = Garbage {
-            dead_directories: if options.dry_run { 0 } else { self.recover_dead()? },
-            ..Garbage::default()
-        };
+        // What cannot be deleted keeps nothing else from being collected.
+        let recovered = if options.dry_run { Ok(0) } else { self.recover_dead() };
+        let dead_directories = *recovered.as_ref().unwrap_or(&0);
+        let mut garbage = Garbage { dead_directories, ..Garbage::default() };
         let mut removal = Removal::default();
         let mut layers = self.layers.write()?;
         let images = self.images.write()?;
@@ -65,16 +66,16 @@ impl Store {
         if !options.dry_run {
             self.remove_incomplete(&mut layers, &mut removal)?;
         }
-        let needed = in_use(&layers, &images, &containers, None);
+        let needed = in_use(&layers, &images, &containers, None)?;
         // Where a container's layer is not known, any that nothing refers to may be it.
         let lost = lost_layers(&containers, layers.records());
         if options.all && !lost.is_empty() {
             tracing::warn!(?lost, "containers name layers without a record: other ones are kept");
         }
         let all = options.all && lost.is_empty();
-        garbage.unreferenced_layers = self.unreferenced(&layers, needed, all)?;
         garbage.orphans = self.orphans(&layers)?;
-        garbage.orphans.retain(|id| !lost.contains(id));
+        garbage.orphans.retain(|id| !lost.contains(id) && !needed.contains(id));
+        garbage.unreferenced_layers = self.unreferenced(&layers, needed, all)?;
         if !options.dry_run {
             self.remove_layers(&mut layers, &garbage.unreferenced_layers, &mut removal)?;
             for orphan in &garbage.orphans {
@@ -82,9 +83,12 @@ impl Store {
             }
             self.driver.remove_dangling_links()?;
             layers.sweep()?;
+            self.mounts.write(&layers)?.sweep()?;
             remove_orphaned_images(&images)?;
         }
         drop((containers, images, layers));
+        recovered?;
+        removal.delete()?;
         Ok(garbage)
     }
 

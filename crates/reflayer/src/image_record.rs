@@ -27,6 +27,12 @@ pub(crate) fn prepare(
     layers: &Layers<'_>,
 ) -> Result<ImageId, RecordError> {
     let id = ImageId::of_config(&image.config.digest);
+    let documents = documents(image);
+    let items: Vec<_> = documents.iter().map(|(key, bytes)| (key.as_str(), *bytes)).collect();
+    // The same image by another manifest.
+    if images.unsay_big_data(&id, &items) {
+        images.save()?;
+    }
     if images.get(&id).is_none() {
         let mut record = ImageRecord::new(id.clone());
         record.layer = top.cloned();
@@ -42,8 +48,6 @@ pub(crate) fn prepare(
             record.layer = top.cloned();
         }
     }
-    let documents = documents(image);
-    let items: Vec<_> = documents.iter().map(|(key, bytes)| (key.as_str(), *bytes)).collect();
     images.write_all_big_data(&id, &items)?;
     images.forget_missing_big_data(&id)?;
     images.add_name(&id, name)?;

@@ -36,9 +36,10 @@ impl Memory {
         self.budget
     }
 
-    /// For the TOC of a layer.
-    pub(crate) fn toc_limits(self) -> chunked::Limits {
+    /// For the TOC of each of so many layers, which are in memory together.
+    pub(crate) fn toc_limits(self, layers: usize) -> chunked::Limits {
         let mut limits = chunked::Limits::default();
+        limits.text /= layers.max(1) as u64;
         limits.entries = limits.entries.min(self.entries());
         limits.window_log = self.window_log();
         limits
@@ -87,7 +88,8 @@ mod tests {
     #[test]
     fn without_a_budget_the_limits_are_the_usual_ones() {
         let memory = Memory::new(None);
-        assert_eq!(memory.toc_limits(), chunked::Limits::default());
+        assert_eq!(memory.toc_limits(1), chunked::Limits::default());
+        assert_eq!(memory.toc_limits(4).text, chunked::Limits::default().text / 4);
         assert_eq!(memory.tar_limits().entries, tarball::Limits::default().entries);
         assert_eq!(memory.window_log(), 27);
     }
@@ -97,12 +99,12 @@ mod tests {
         for budget in (0..2000).map(|n| n * 7 * MIB / 5) {
             let memory = Memory::new(Some(budget));
             let window = if memory.window_log() > 23 { 1 << memory.window_log() } else { 0 };
-            let entries = memory.toc_limits().entries;
+            let entries = memory.toc_limits(1).entries;
             assert!(window + PER_ENTRY * entries <= budget.saturating_sub(BASE), "{budget}");
             assert!(memory.for_a_look(entries) <= LOOK + budget.saturating_sub(BASE), "{budget}");
         }
-        let least = Memory::new(Some(Memory::LEAST)).toc_limits();
+        let least = Memory::new(Some(Memory::LEAST)).toc_limits(1);
         assert_eq!((least.entries, least.window_log), (33_554, 23));
-        assert_eq!(Memory::new(Some(1 << 40)).toc_limits(), chunked::Limits::default());
+        assert_eq!(Memory::new(Some(1 << 40)).toc_limits(1), chunked::Limits::default());
     }
 }

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use serde::Serialize;
-use storage_core::{Containers, Images, Layers, LayersWrite, RecordError};
+use storage_core::{Containers, Images, LayerRecord, Layers, LayersWrite, RecordError};
 use storage_core::{FsError, ImageId, LayerId};
 
 use crate::Store;
+use crate::documents::Documents;
 use crate::names::{self, LookupError};
-use crate::pull::{PublishError, Removal, set_incomplete};
+use crate::pull::{PublishError, PullMark, Removal, set_incomplete};
 
 /// What was removed, or would be.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -47,6 +48,9 @@ pub enum RemoveError {
     /// A directory could not be moved out of its place.
     #[error("remove a layer")]
     Fs(#[from] FsError),
+    /// All is removed, but the disk is not free of it.
+    #[error("delete what was removed; `gc` tries again")]
+    Delete(#[source] FsError),
     /// There are layers, and no file of their records: they would all look unneeded.
     #[error("{} is missing, though there are layers", .0.display())]
     LostRecords(std::path::PathBuf),
@@ -80,7 +84,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// If no single image is meant, or it is in use; then nothing is changed.
+    /// If no single image is meant, or it is in use; then nothing is changed. With
+    /// [`RemoveError::Delete`] the image is gone, and files of it are not.
     pub fn remove_image(&self, image: &str, dry_run: bool) -> Result<Removed, RemoveError> {
         let mut removal = Removal::default();
         let mut layers = self.layers.write()?;
@@ -106,17 +111,38 @@ impl Store {
             }
             return Ok(Removed { untagged: vec![name], ..Removed::default() });
         }
-        let in_use = in_use(&layers, &images, &containers, Some(&id));
+        let in_use = in_use(&layers, &images, &containers, Some(&id))?;
         refuse_if_used(&id, &containers)?;
         let removable = removable_layers(tops, &layers, &in_use);
         self.refuse_if_mounted(&id, &removable, &layers)?;
         if !dry_run {
             self.remove_incomplete(&mut layers, &mut removal)?;
+            let _mark = self.mark_as_ours(&mut layers, &removable)?;
             images.remove(&id)?;
             self.remove_layers(&mut layers, &removable, &mut removal)?;
         }
         drop((containers, images, layers));
+        removal.delete()?;
         Ok(Removed { images: vec![id], layers: removable, ..Removed::default() })
+    }
+
+    /// Marks layers that nobody has marked, so that the next collection takes them, should
+    /// this process be killed when their image is gone and they are not.
+    fn mark_as_ours(
+        &self,
+        layers: &mut LayersWrite<'_>,
+        ids: &[LayerId],
+    ) -> Result<Option<PullMark>, RecordError> {
+        let unmarked = |record: &LayerRecord| ids.contains(&record.id) && record.metadata.is_empty();
+        if !layers.records().iter().any(unmarked) {
+            return Ok(None);
+        }
+        let mark = PullMark::create(&self.run_root)?;
+        for record in layers.records_mut().iter_mut().filter(|record| unmarked(record)) {
+            record.metadata = mark.metadata();
+        }
+        layers.save()?;
+        Ok(Some(mark))
     }
 
     /// Why an image that the store does not have is not removed.
@@ -162,19 +188,22 @@ impl Store {
     }
 }
 
-/// Layers that an image (but `except`), a container or a name stands on directly.
+/// Layers that an image (but `except`), a container or a name stands on directly, and all
+/// that configs of images tell of: of records one bit may be wrong.
 pub(crate) fn in_use(
     layers: &LayersWrite<'_>,
     images: &Images<'_>,
     containers: &Containers,
     except: Option<&ImageId>,
-) -> BTreeSet<LayerId> {
+) -> Result<BTreeSet<LayerId>, RecordError> {
     let kept = images.records().iter().filter(|image| Some(&image.id) != except);
     let of_images = kept.flat_map(|image| image.layer.iter().chain(&image.mapped_layers));
     let of_containers = containers.records().iter().filter_map(|c| c.layer.as_ref());
     let named = layers.records().iter().filter(|layer| !layer.names.is_empty());
     let of_names = named.map(|layer| &layer.id);
-    of_images.chain(of_containers).chain(of_names).cloned().collect()
+    let mut in_use: BTreeSet<_> = of_images.chain(of_containers).chain(of_names).cloned().collect();
+    in_use.extend(Documents::of_others(images, except)?.layers.into_keys());
+    Ok(in_use)
 }
 
 fn refuse_if_used(image: &ImageId, containers: &Containers) -> Result<(), RemoveError> {

@@ -65,6 +65,7 @@ mod entry;
 mod error;
 mod layer_id;
 mod lock;
+mod names;
 mod record;
 mod remove;
 mod source;
@@ -78,6 +79,7 @@ pub use entry::{Entry, EntryKind, LayerPath, LayerPathError, Time};
 pub use error::{FsError, FsResultExt, is_for_want_of_room};
 pub use layer_id::{ContainerId, ImageId, LayerId, LayerIdError};
 pub use lock::{Lock, Token};
+pub use names::Names;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub use record::fuzzing;

@@ -14,10 +14,11 @@ use crate::options::Privileges;
 use crate::parents::parent_error;
 use crate::settle::Unsettled;
 use crate::whiteout::is_whiteout;
+use crate::xattr::ACCESS_LISTS;
 use crate::writer::TreeWriter;
 
 /// Most directories that no entry describes.
-const MOST_IMPLIED: usize = 1 << 20;
+const MOST_IMPLIED: usize = 1 << 17;
 
 /// Mode of directories that are still being filled.
 const FILLING: Mode = Mode::RWXU;
@@ -191,5 +192,5 @@ impl TreeWriter<'_> {
 /// Lists of access rights are for the finished directory: the default one would
 /// be inherited by its children, the other can shut us out.
 fn is_acl(key: &[u8]) -> bool {
-    key.starts_with(b"system.posix_acl_")
+    ACCESS_LISTS.contains(&key)
 }

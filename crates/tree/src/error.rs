@@ -35,7 +35,7 @@ pub enum TreeError {
     /// Text of a symbolic link that no filesystem can hold: empty, too long, or with a zero byte.
     #[error("entry {0} is a symbolic link with an impossible target")]
     SymlinkTarget(LayerPath),
-    /// More directories that no entry describes than are kept in mind until the end: a million.
+    /// More directories that no entry describes than are kept in mind until the end: 131,072.
     #[error("too many directories have no entry, at entry {0}")]
     TooManyImplied(LayerPath),
     /// More different access lists of directories than are kept until they can be set: 4 MiB.

@@ -15,7 +15,7 @@ use crate::error::TreeError;
 use crate::model::Expected;
 use crate::options::{Privileges, TreeReport};
 use crate::parents::{Parents, parent_error};
-use crate::xattr::{is_opaque, is_private_xattr, opaque_key, read};
+use crate::xattr::{is_opaque, is_private_to_a_tool, is_private_xattr, opaque_key, read};
 
 /// Mends a tree at one path after the other.
 ///
@@ -155,7 +155,7 @@ impl<'d> Mender<'d> {
         let there = read(node.fd, Access::PathOnly)?;
         for (key, _) in &there {
             let wanted = expected.entry.xattrs.iter().any(|(other, _)| other == key);
-            if !wanted && !is_private_xattr(key) {
+            if is_private_to_a_tool(key) || !wanted && !is_private_xattr(key) {
                 removexattr(&path, key.as_slice())?;
             }
         }

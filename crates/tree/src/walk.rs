@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, openat, statat};
 use rustix::io::Errno;
-use storage_core::{Entry, EntryKind, FsError, FsResultExt, LayerPath, LayerPathError};
+use storage_core::{Entry, EntryKind, FsError, FsResultExt, LayerPath, LayerPathError, Names};
 
 use crate::attributes::Access;
 use crate::descent::{Descent, Id, open_directory};
@@ -63,7 +63,7 @@ pub enum WalkError {
 /// Times of access and of change are not read. No device or pipe is opened, no
 /// link is followed. At most 16 directories are open at once, besides the file
 /// that was given out; memory holds the names of the directories above, and the
-/// files of which not all names were met yet.
+/// files that have several names, with the last part of one of them.
 ///
 /// After an error the walk goes on behind what could not be read.
 #[derive(Debug)]
@@ -71,8 +71,9 @@ pub struct Walk {
     options: WalkOptions,
     descent: Descent,
     ready: VecDeque<Found>,
-    /// First names of files, and how many more are to come.
-    links: HashMap<Id, (LayerPath, u64)>,
+    /// First names of files, by their numbers, and how many more are to come.
+    links: HashMap<Id, (u32, u64)>,
+    names: Names,
     sockets: u64,
 }
 
@@ -88,6 +89,7 @@ impl Walk {
             descent: Descent::default(),
             ready: VecDeque::new(),
             links: HashMap::new(),
+            names: Names::default(),
             sockets: 0,
         };
         let root = open_directory(root, b".").during("open directory", ".")?;
@@ -183,17 +185,19 @@ impl Walk {
     fn note_link(&mut self, path: &LayerPath, stat: &Stat) -> Option<LayerPath> {
         let id = Id::of(stat);
         let Some((first, to_come)) = self.links.get_mut(&id) else {
-            if stat.st_nlink > 1 {
-                self.links.insert(id, (path.clone(), stat.st_nlink - 1));
+            if stat.st_nlink > 1
+                && let Some(first) = self.names.add(path.as_bytes())
+            {
+                self.links.insert(id, (first, stat.st_nlink - 1));
             }
             return None;
         };
-        let first = first.clone();
+        let first = LayerPath::parse(&self.names.get(*first)).ok();
         *to_come -= 1;
         if *to_come == 0 {
             self.links.remove(&id);
         }
-        Some(first)
+        first
     }
 }
 

@@ -18,7 +18,7 @@ use crate::whiteout::Marker;
 ///
 /// Entries may come in any order; those of one directory cost least when they
 /// come together. Memory grows with the number of directories (about a hundred bytes
-/// each, 18 for those without an entry, of which there may be a million), not of files; different access lists of directories may have 4 MiB in all. At
+/// each, 18 for those without an entry, of which there may be 131,072), not of files; different access lists of directories may have 4 MiB in all. At
 /// most 16 directories are open at once, and twice
 /// that while trees are removed.
 ///

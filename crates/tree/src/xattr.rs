@@ -22,9 +22,13 @@ const PRIVATE: [&[u8]; 6] = [
 const OPAQUE_ROOT: &str = "trusted.overlay.opaque";
 const OPAQUE_USER: &str = "user.overlay.opaque";
 
-/// What the names begin with that every filesystem of Linux may have. Others belong to
-/// other systems, or to one filesystem alone (`btrfs.compression`).
-const NAMESPACES: [&[u8]; 4] = [b"user.", b"trusted.", b"security.", b"system.posix_acl_"];
+/// What the names begin with that every filesystem of Linux may have, beside access lists.
+/// Others belong to other systems, or to one filesystem alone (`btrfs.compression`).
+const NAMESPACES: [&[u8]; 3] = [b"user.", b"trusted.", b"security."];
+
+pub(crate) const DEFAULT_LIST: &[u8] = b"system.posix_acl_default";
+/// Access lists: that of a file, and that for what is made in a directory.
+pub(crate) const ACCESS_LISTS: [&[u8]; 2] = [b"system.posix_acl_access", DEFAULT_LIST];
 
 /// Whether an extended attribute is never stored from a layer and never read
 /// into one.
@@ -38,7 +42,8 @@ const NAMESPACES: [&[u8]; 4] = [b"user.", b"trusted.", b"security.", b"system.po
 pub fn is_private_xattr(key: &[u8]) -> bool {
     key == b"security.selinux"
         || PRIVATE.iter().any(|private| key.starts_with(private))
-        || !NAMESPACES.iter().any(|namespace| key.starts_with(namespace))
+        || !(NAMESPACES.iter().any(|namespace| key.starts_with(namespace))
+            || ACCESS_LISTS.contains(&key))
 }
 
 /// The key that makes overlay hide what lower layers have in a directory.
@@ -48,6 +53,13 @@ pub(crate) fn opaque_key(privileges: Privileges) -> &'static str {
         // Such a layer is mounted with the option `userxattr`.
         Privileges::UserNamespace | Privileges::Unprivileged => OPAQUE_USER,
     }
+}
+
+/// Whether a program that mounts or unpacks layers keeps this for itself; the marks of opaque
+/// directories are none of these.
+pub(crate) fn is_private_to_a_tool(key: &[u8]) -> bool {
+    let marks = [OPAQUE_ROOT.as_bytes(), OPAQUE_USER.as_bytes()];
+    PRIVATE.iter().any(|private| key.starts_with(private)) && !marks.contains(&key)
 }
 
 /// Whether a directory with these attributes hides what lower layers have in it,
@@ -127,6 +139,7 @@ mod tests {
             "com.apple.provenance",
             "btrfs.compression",
             "system.nfs4_acl",
+            "system.posix_acl_other",
             "nonsense",
             "",
         ] {

@@ -2,10 +2,9 @@
 
 use std::cmp::Ordering;
 
-use storage_core::{ChunkDigest, LayerPath};
+use storage_core::{ChunkDigest, LayerPath, Names};
 
 use crate::Wanted;
-use crate::names::Names;
 
 /// Most places that are remembered for one digest at the start of a file, and as
 /// many elsewhere: when these have vanished or changed, the network is the better

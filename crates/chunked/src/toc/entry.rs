@@ -66,6 +66,10 @@ const FIELDS: [&str; 20] = [
     "chunktype",
 ];
 
+/// Most xattrs of a file: all their names together have 64 KiB on Linux, and each begins with
+/// a namespace.
+const MOST_XATTRS: usize = 8192;
+
 struct EntryVisitor;
 
 impl<'de> Visitor<'de> for EntryVisitor {
@@ -204,6 +208,9 @@ impl<'de> Visitor<'de> for XattrsVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut xattrs = Vec::new();
         while let Some((Text(key), Text(value))) = map.next_entry()? {
+            if xattrs.len() == MOST_XATTRS {
+                return Err(A::Error::custom("more xattrs than a file can have"));
+            }
             xattrs.push((key, value));
         }
         Ok(Xattrs(xattrs))

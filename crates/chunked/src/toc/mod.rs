@@ -13,9 +13,7 @@ mod scan;
 mod tests;
 mod time;
 
-use storage_core::{ChunkDigest, Digest, Entry, EntryKind, LayerPath, Time};
-
-use crate::names::Names;
+use storage_core::{ChunkDigest, Digest, Entry, EntryKind, LayerPath, Names, Time};
 
 pub use agree::{Agreement, Disagreement, Field};
 pub use error::{EntryProblem, TocError};

@@ -28,7 +28,7 @@ pub(super) fn check(toc: &Toc) -> Result<(), TocError> {
         if let Some((above, _)) = path.split_last()
             && above != parent
         {
-            if !names.is_directory(&above) {
+            if !names.is_directory(&above, &parent) {
                 return Err(problem(EntryProblem::BelowNoDirectory));
             }
             parent = above;
@@ -75,15 +75,25 @@ impl<'t> Names<'t> {
         indices.find(|&index| path_of(self.toc, index) == *path)
     }
 
-    /// Whether nothing says that `path`, or what is above it, is no directory.
-    fn is_directory(&self, path: &LayerPath) -> bool {
+    /// Whether nothing says that `path`, or what is above it, is no directory; `known` and
+    /// what is above that are none.
+    fn is_directory(&self, path: &LayerPath, known: &LayerPath) -> bool {
+        if is_above(path, known) {
+            return true;
+        }
         match self.find(path) {
             Some(index) => self.toc.records[index].kind == Kind::Directory,
             // An entry's own parents are looked at in its turn; those of a
             // directory without an entry are looked at here.
-            None => path.split_last().is_none_or(|(above, _)| self.is_directory(&above)),
+            None => path.split_last().is_none_or(|(above, _)| self.is_directory(&above, known)),
         }
     }
+}
+
+/// Whether one path is the other or above it.
+fn is_above(path: &LayerPath, other: &LayerPath) -> bool {
+    let rest = other.as_bytes().strip_prefix(path.as_bytes());
+    rest.is_some_and(|rest| path.is_root() || rest.is_empty() || rest.starts_with(b"/"))
 }
 
 /// The path that an entry makes; for a whiteout, the one that it hides.

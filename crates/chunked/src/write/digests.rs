@@ -56,9 +56,9 @@ struct Chunks {
 }
 
 impl ContentDigests {
-    /// Most chunks of a file of which the digests are kept; 13 GB of usual content. A file
+    /// Most chunks of a file of which the digests are kept; 4 GB of usual content. A file
     /// can be such that a thousand bytes have two.
-    pub const MOST_CHUNKS: usize = 200_000;
+    pub const MOST_CHUNKS: usize = 1 << 16;
 
     /// For a file of that size, of which nothing has passed yet.
     pub fn new(size: u64) -> Self {

@@ -133,7 +133,7 @@ impl Store {
         };
         let data = LayerData::new(self, &record.id);
         let toc = match memory {
-            Some(memory) => data.toc_within(&memory.toc_limits())?,
+            Some(memory) => data.toc_within(&memory.toc_limits(1))?,
             None => data.toc()?,
         };
         if let Some(Err(reason)) = &toc {

@@ -40,7 +40,7 @@ impl Store {
     /// always comes before the first of them. Lost records of images are an error of
     /// whoever reads them: [`RecordError::Lost`].
     pub(crate) fn lacks_records(&self, layers: &Layers<'_>) -> Result<bool, RecordError> {
-        Ok(!layers.has_file()? && layers.records().is_empty() && !self.orphans(layers)?.is_empty())
+        Ok(!layers.has_file()? && !self.orphans(layers)?.is_empty())
     }
 
     pub(super) fn check_records(&self) -> Result<Checked, CheckError> {

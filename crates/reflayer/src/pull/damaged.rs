@@ -32,13 +32,17 @@ impl Store {
         unusable: &BTreeSet<LayerId>,
         layers: &Layers<'_>,
     ) -> Damaged {
-        let records = wanted.iter().filter_map(|wanted| layers.get(&wanted.id));
-        let whole = records.filter(|record| !record.is_incomplete());
-        let is_damaged = |record: &&LayerRecord| {
-            unusable.contains(&record.id) || self.is_damaged(record, layers)
+        let is_damaged = |wanted: &&WantedLayer| {
+            let record = layers.get(&wanted.id).filter(|record| !record.is_incomplete());
+            record.is_some_and(|record| {
+                // One that was found on the disk, and of which no image told, may be half made.
+                record.diff_digest != Some(wanted.blob.diff_id)
+                    || unusable.contains(&record.id)
+                    || self.is_damaged(record, layers)
+            })
         };
-        let mut damaged: BTreeSet<LayerId> =
-            whole.filter(is_damaged).map(|record| record.id.clone()).collect();
+        let damaged = wanted.iter().filter(is_damaged);
+        let mut damaged: BTreeSet<LayerId> = damaged.map(|wanted| wanted.id.clone()).collect();
         if damaged.is_empty() {
             return Damaged::default();
         }

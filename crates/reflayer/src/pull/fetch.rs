@@ -97,7 +97,8 @@ impl Store {
     ) -> (Planned<'a>, Vec<(usize, LayerError)>) {
         let threads = Bounds::of(options).layers;
         let prepared = in_parallel(indices.to_vec(), threads, |index| {
-            (index, self.prepare(source, &wanted[index], index, options, progress))
+            let limits = Memory::new(options.memory).toc_limits(indices.len());
+            (index, self.prepare(source, &wanted[index], index, options, &limits, progress))
         });
         let (mut layers, mut failed) = (Vec::new(), Vec::new());
         for (index, outcome) in prepared {
@@ -124,6 +125,7 @@ impl Store {
         wanted: &WantedLayer,
         index: usize,
         options: &PullOptions,
+        limits: &chunked::Limits,
         progress: &Arc<dyn Progress + Send + Sync>,
     ) -> Result<Prepared, LayerError> {
         let blob = source.blob(&wanted.blob.digest, wanted.blob.size)?;
@@ -132,8 +134,7 @@ impl Store {
             Err(reason) => Way::Whole(reason),
             Ok(location) => {
                 let staged = self.driver.stage()?;
-                let limits = Memory::new(options.memory).toc_limits();
-                match chunked::scan(&*blob, &location, staged.dirs(), &limits) {
+                match chunked::scan(&*blob, &location, staged.dirs(), limits) {
                     Ok(scanned) => {
                         let digest = location.toc_digest;
                         Way::Toc(Box::new(TocLayer { staged, scanned, digest, number: 0 }))

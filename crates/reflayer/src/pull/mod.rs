@@ -46,7 +46,7 @@ pub(crate) use mark::{PullMark, pull_is_alive, pull_of, remove_dead_marks};
 pub use plan::{ImagePlan, LayerPlan, LayerShare, PlannedBytes};
 pub use publish::PublishError;
 pub(crate) use publish::{FORMAT_DIRECTORY, FORMAT_KEY, INDEX_KEY, TOC_KEY};
-pub(crate) use publish::{Removal, has_repeated_names, set_incomplete};
+pub(crate) use publish::{Removal, has_repeated_names, recorded_ids, set_incomplete};
 
 use bounds::Bounds;
 use claim::Claims;

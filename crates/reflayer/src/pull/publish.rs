@@ -29,6 +29,7 @@ use crate::Store;
 use crate::candidates::Staged;
 use crate::gc::remove_orphaned_images;
 use crate::image_record;
+use crate::remove::RemoveError;
 use crate::sources::Elsewhere;
 
 /// Big data of a layer that came by its TOC: the TOC, which lists its files with their digests.
@@ -361,6 +362,13 @@ impl Removal {
         }
         Ok(layers.discard_data_into(id, &mut self.data)?)
     }
+
+    /// Deletes all of it, after the locks are released.
+    pub(crate) fn delete(self) -> Result<(), RemoveError> {
+        let trees = self.trees.map_or(Ok(()), RemovedLayers::delete);
+        let data = self.data.map_or(Ok(()), TempDir::delete);
+        trees.and(data).map_err(RemoveError::Delete)
+    }
 }
 
 /// After a failure: gives layers whose old data is still in its place their old records
@@ -445,6 +453,13 @@ fn replace_record(records: &mut Vec<LayerRecord>, mut new: LayerRecord) {
     }
 }
 
+/// The ids that a layer's record names: of very many the highest, by which other tools tell
+/// how large a user namespace has to be. All records are read by every command.
+pub(crate) fn recorded_ids(ids: &BTreeSet<u32>) -> Vec<u32> {
+    const MOST: usize = 4096;
+    ids.iter().copied().skip(ids.len().saturating_sub(MOST)).collect()
+}
+
 /// The record of a layer in the making.
 fn layer_record(wanted: &WantedLayer, facts: &LayerFacts, metadata: &str) -> LayerRecord {
     let mut record = LayerRecord::new(wanted.id.clone());
@@ -452,8 +467,8 @@ fn layer_record(wanted: &WantedLayer, facts: &LayerFacts, metadata: &str) -> Lay
     metadata.clone_into(&mut record.metadata);
     record.diff_digest = Some(wanted.blob.diff_id);
     record.diff_size = i64::try_from(facts.diff_size).ok();
-    record.uid_set = facts.uids.iter().copied().collect();
-    record.gid_set = facts.gids.iter().copied().collect();
+    record.uid_set = recorded_ids(&facts.uids);
+    record.gid_set = recorded_ids(&facts.gids);
     match &facts.origin {
         Origin::Toc(digest) => {
             record.toc_digest = Some(*digest);

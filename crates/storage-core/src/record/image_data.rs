@@ -104,6 +104,24 @@ impl ImagesWrite<'_> {
         Ok(sync(&dir).during("flush", path)?)
     }
 
+    /// Takes out of the image's record what it says of items that will be written with other
+    /// bytes; tells whether there were any. A record that was saved so is true before
+    /// and after they are replaced.
+    pub fn unsay_big_data(&mut self, id: &ImageId, items: &[(&str, &[u8])]) -> bool {
+        let Some(record) = self.get_mut(id) else { return false };
+        let differs = |key: &str, bytes: &[u8]| {
+            let known = record.big_data_digests.get(key);
+            known.is_some_and(|known| *known != Digest::of(bytes).into())
+        };
+        let stale: Vec<&str> =
+            items.iter().filter(|(key, bytes)| differs(key, bytes)).map(|(key, _)| *key).collect();
+        for key in &stale {
+            record.big_data_sizes.remove(*key);
+            record.big_data_digests.remove(*key);
+        }
+        !stale.is_empty()
+    }
+
     /// Notes a big data item that is there already in the image's record, as if it were
     /// written now; the record is not saved.
     ///

@@ -12,7 +12,9 @@ use super::file::{check_ids, load, save};
 use super::place::Place;
 use super::rescue::{Rescued, rescue};
 use super::{LayerFile, LayerRecord, RecordError, names};
-use crate::{Durability, FsResultExt as _, LayerId, Lock, Token, remove_stale_temporaries};
+use crate::atomic::remove_all_temporaries;
+use crate::dir::open_dir;
+use crate::{Durability, FsResultExt as _, LayerId, Lock, Token};
 
 /// The records in `overlay-layers` below a graph root, and what is kept beside them.
 #[derive(Debug)]
@@ -193,21 +195,15 @@ impl<'s> Layers<'s> {
         self.image_store.unwrap_or(self.place).path(self.file_of_images().name())
     }
 
-    /// Whether there is a file of records at all. It comes before the first layer,
-    /// so that layers without it have lost it.
+    /// Whether there is a file of records of images' layers at all. It comes before the first
+    /// layer, so that layers without it have lost it.
     ///
     /// # Errors
     ///
     /// If that cannot be told.
     pub fn has_file(&self) -> Result<bool, RecordError> {
-        for file in LayerFile::ALL {
-            if let Some(place) = place_of(file, self.place, self.image_store)
-                && super::file::exists(place, file.name())?
-            {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        let place = self.image_store.unwrap_or(self.place);
+        super::file::exists(place, self.file_of_images().name())
     }
 
     /// All of them, in the order of the files.
@@ -362,19 +358,28 @@ impl LayersWrite<'_> {
         Ok(())
     }
 
-    /// Removes temporary files that killed writers of the records left; tells how many.
+    /// Removes temporary files that killed writers of the records, or of what is beside
+    /// layers, left; tells how many.
     ///
     /// # Errors
     ///
     /// If the directory cannot be read, or a file in it not be removed.
     pub fn sweep(&self) -> Result<usize, RecordError> {
-        LayerFile::ALL.into_iter().try_fold(0, |count, file| {
+        let mut removed = LayerFile::ALL.into_iter().try_fold(0, |count, file| {
             let Some(place) = place_of(file, self.place, self.image_store) else {
                 return Ok(count);
             };
-            let removed = remove_stale_temporaries(place.writable()?, file.name());
-            Ok(count + place.within(removed)?)
-        })
+            Ok::<_, RecordError>(count + place.within(remove_all_temporaries(place.writable()?))?)
+        })?;
+        let dir = self.place.writable()?;
+        for record in self.records() {
+            let id = record.id.as_str();
+            if let Some(own) = self.place.within(open_dir(dir, id))? {
+                let own = remove_all_temporaries(&own);
+                removed += own.map_err(|error| error.within(self.place.path(id)))?;
+            }
+        }
+        Ok(removed)
     }
 }
 

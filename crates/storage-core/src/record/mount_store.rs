@@ -7,7 +7,7 @@ use super::file::{check_ids, load, save};
 use super::place::Place;
 use super::rescue::{Rescued, rescue};
 use super::{Layers, LayersWrite, MountRecord, RecordError};
-use crate::{Durability, LayerId, Lock};
+use crate::{Durability, LayerId, Lock, remove_stale_temporaries};
 
 /// The records in `overlay-layers/mountpoints.json` below a run root.
 #[derive(Debug)]
@@ -116,6 +116,15 @@ impl MountsWrite<'_> {
     /// All of them; nothing is written before [`MountsWrite::save`].
     pub fn records_mut(&mut self) -> &mut Vec<MountRecord> {
         &mut self.mounts.records
+    }
+
+    /// Removes temporary files that killed writers of the records left; tells how many.
+    ///
+    /// # Errors
+    ///
+    /// If the directory cannot be read, or a file in it not be removed.
+    pub fn sweep(&self) -> Result<usize, RecordError> {
+        self.place.within(remove_stale_temporaries(self.place.writable()?, FILE))
     }
 
     /// Writes the records if they changed, durably: the run root may be on a disk,

@@ -5,12 +5,21 @@ use super::document::{Config, Descriptor};
 use super::media_type::{Layer, layer};
 use crate::LayerDescriptor;
 
+/// Most layers of an image: overlay takes 500 below the one at the top.
+const MOST_LAYERS: usize = 501;
+/// Most annotations of all layers together.
+const MOST_ANNOTATIONS: usize = 20_000;
+
 /// Pairs each layer with its `DiffID`.
 pub(super) fn layers(
     layers: Vec<Descriptor>,
     config: &Config,
 ) -> Result<Vec<LayerDescriptor>, ManifestError> {
     let (found, diff_ids) = (layers.len(), &config.rootfs.diff_ids);
+    let annotations: usize = layers.iter().map(|layer| layer.annotations.len()).sum();
+    if found > MOST_LAYERS || annotations > MOST_ANNOTATIONS {
+        return Err(ManifestError::TooMuch { layers: found, annotations });
+    }
     // Kinds first: a sentinel has no DiffID, and its name says more than a count.
     let compressions: Vec<_> = layers
         .iter()

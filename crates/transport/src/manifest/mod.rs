@@ -47,6 +47,14 @@ pub enum ManifestError {
     /// Lists within lists, deeper than anybody needs.
     #[error("lists of lists of images are nested too deep")]
     TooDeep,
+    /// More layers, or annotations of them, than can be used.
+    #[error("has {layers} layers with {annotations} annotations, more than can be used")]
+    TooMuch {
+        /// How many layers.
+        layers: usize,
+        /// How many annotations they have together.
+        annotations: usize,
+    },
     /// A document larger than the limit for such documents.
     #[error("has {size} bytes, more than the limit of {limit}")]
     TooLarge {

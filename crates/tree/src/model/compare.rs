@@ -5,10 +5,13 @@ use std::os::fd::BorrowedFd;
 
 use storage_core::{Entry, EntryKind, LayerPath, Time};
 
+use super::names::Place;
 use super::{Aspect, Difference, Expected, Maker, Model};
 use crate::options::Privileges;
 use crate::walk::{Found, Walk, WalkError, WalkOptions};
-use crate::xattr::{is_opaque, is_private_xattr};
+use crate::xattr::{
+    ACCESS_LISTS, DEFAULT_LIST, is_opaque, is_private_to_a_tool, is_private_xattr,
+};
 
 impl Model {
     /// Says in what the tree at `root` differs, in the order of the paths.
@@ -57,7 +60,7 @@ struct Met<'m> {
     /// Which places were met.
     met: Vec<bool>,
     /// The first name on disk of nodes that have several in the model.
-    first: HashMap<usize, LayerPath>,
+    first: HashMap<usize, Place>,
     /// All below this is not looked at.
     skip: Option<LayerPath>,
     differences: Vec<Difference>,
@@ -85,7 +88,7 @@ impl Met<'_> {
             return;
         }
         let apart = self.model.shared.contains(&node)
-            && *self.first.entry(node).or_insert_with(|| found.path.clone()) != found.path;
+            && *self.first.entry(node).or_insert(place) != place;
         let mut aspects = aspects(&expected, &found.entry, self.maker, self.model.privileges);
         if apart && aspects != [Aspect::Kind] {
             aspects.push(Aspect::HardLink);
@@ -107,7 +110,8 @@ impl Met<'_> {
     fn finish(mut self) -> Vec<Difference> {
         for (place, node) in self.model.names.iter().filter(|(place, _)| !self.met[*place as usize])
         {
-            let path = self.model.names.path(place);
+            // What is deeper than a path can say, no walk can have met.
+            let Some(path) = self.model.names.path(place) else { continue };
             if !may_be_missing(&self.model.nodes.get(node, path.as_bytes()), self.maker) {
                 self.differences.push(Difference { path, aspects: vec![Aspect::Missing] });
             }
@@ -161,7 +165,10 @@ fn aspects(
         ),
         (Aspect::Mode, has_mode && entry.mode != found.mode),
         (Aspect::Time, timed && !is_held_as(entry.mtime, found.mtime)),
-        (Aspect::Xattrs, !has_xattrs(expected, found, privileges)),
+        (
+            Aspect::Xattrs,
+            !has_xattrs(expected, found, privileges) || ours && has_others(expected, found),
+        ),
     ];
     differs.into_iter().filter_map(|(aspect, differs)| differs.then_some(aspect)).collect()
 }
@@ -197,6 +204,24 @@ fn has_xattrs(expected: &Expected, found: &Entry, privileges: Privileges) -> boo
     let opaque = found.kind != EntryKind::Directory || is_opaque(&found.xattrs) == expected.opaque;
     opaque && visible(&expected.entry.xattrs) == visible(&found.xattrs)
 }
+
+/// Whether there is an attribute that no layer gives a file, or an access list that this one
+/// does not; or no default list where there is to be one. The kernel may keep a list in its
+/// own way, so that only that much can be told.
+fn has_others(expected: &Expected, found: &Entry) -> bool {
+    let entry = &expected.entry;
+    let is_there = |entry: &Entry, key: &[u8]| {
+        // One without entries takes the list away.
+        entry.xattrs.iter().any(|(other, value)| other == key && value.len() > EMPTY_LIST)
+    };
+    let is_private = |(key, _): &(Vec<u8>, Vec<u8>)| is_private_to_a_tool(key);
+    found.xattrs.iter().any(is_private)
+        || ACCESS_LISTS.iter().any(|list| is_there(found, list) && !is_there(entry, list))
+        || is_there(entry, DEFAULT_LIST) && !is_there(found, DEFAULT_LIST)
+}
+
+/// Bytes of an access list without entries: the number of its version.
+const EMPTY_LIST: usize = 4;
 
 fn may_be_missing(expected: &Expected, maker: Maker) -> bool {
     let special = match expected.entry.kind {

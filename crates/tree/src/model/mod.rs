@@ -91,7 +91,8 @@ impl Model {
             return vec![path.clone()];
         }
         let same = self.names.iter().filter(|(_, other)| *other == node);
-        let mut names: Vec<LayerPath> = same.map(|(place, _)| self.names.path(place)).collect();
+        let mut names: Vec<LayerPath> =
+            same.filter_map(|(place, _)| self.names.path(place)).collect();
         names.sort_unstable();
         names
     }
@@ -161,11 +162,12 @@ impl Model {
             self.names.set(place, of);
             self.shared.insert(of);
         }
-        let mut node = self.nodes.get(of, b"");
-        (node.entry.mode, node.entry.uid, node.entry.gid) = (entry.mode, entry.uid, entry.gid);
-        node.entry.mtime = entry.mtime;
-        put_all(&mut node.entry.xattrs, &entry.xattrs);
-        self.nodes.replace(of, node);
+        self.nodes.describe_anew(of, entry);
+        if !entry.xattrs.is_empty() {
+            let mut node = self.nodes.get(of, b"");
+            put_all(&mut node.entry.xattrs, &entry.xattrs);
+            self.nodes.replace(of, node);
+        }
     }
 
     fn add_whiteout(&mut self, path: &LayerPath, entry: &Entry, number: u64) {

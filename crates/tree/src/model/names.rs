@@ -8,6 +8,9 @@ use storage_core::LayerPath;
 /// Links that the kernel follows on one path.
 const MAX_LINKS: u32 = 40;
 
+/// Longest part of a path on Linux.
+const LONGEST_PART: usize = 255;
+
 /// Stands for "no place" and "no node".
 const NONE: u32 = u32::MAX;
 
@@ -65,7 +68,7 @@ impl Names {
         self.found.get(&self.hasher.hash_one((above, part))).copied()
     }
 
-    /// The place of that name, which is made if it is not there.
+    /// The place of that name, which has at most 255 bytes; it is made if it is not there.
     pub(super) fn make(&mut self, above: Place, part: &[u8]) -> Place {
         let hash = self.hasher.hash_one((above, part));
         if let Some(&place) = self.found.get(&hash) {
@@ -98,14 +101,14 @@ impl Names {
         places.filter_map(|place: Place| Some((place, self.node(place)?)))
     }
 
-    /// The path of a place.
-    pub(super) fn path(&self, place: Place) -> LayerPath {
+    /// The path of a place, unless links have led to one that is too long to be said.
+    pub(super) fn path(&self, place: Place) -> Option<LayerPath> {
         let above = |place: &Place| Some(self.rows[*place as usize].above);
         let places = std::iter::successors(Some(place), above);
         let mut parts: Vec<&[u8]> =
             places.take_while(|place| *place != Self::ROOT).map(|place| self.part(place)).collect();
         parts.reverse();
-        LayerPath::parse(&parts.join(&b'/')).expect("it is made of parts of paths")
+        LayerPath::parse(&parts.join(&b'/')).ok()
     }
 
     /// Gives a place to a node; what had it, and all below, has none any more.
@@ -145,7 +148,8 @@ impl Names {
     }
 
     /// The parts of the path that a name leads to, with all links followed below the root;
-    /// `text` gives that of a link. A path that leads round in a circle is left as it is.
+    /// `text` gives that of a link. A path that leads round in a circle, or to a name that no
+    /// filesystem can hold, is left as it is.
     pub(super) fn resolve_all<'a>(
         &self,
         path: &LayerPath,
@@ -166,6 +170,9 @@ impl Names {
                     continue;
                 }
                 _ => {}
+            }
+            if part.len() > LONGEST_PART {
+                return path.parts().map(<[u8]>::to_vec).collect();
             }
             let above = places.last().copied().flatten();
             let place = above.and_then(|above| self.child(above, &part));

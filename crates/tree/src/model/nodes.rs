@@ -97,6 +97,13 @@ impl Nodes {
         self.rows[node] = self.row(self.rows[node].extra, new);
     }
 
+    /// Gives it owner, mode and time of another entry.
+    pub(super) fn describe_anew(&mut self, node: usize, entry: &Entry) {
+        let row = &mut self.rows[node];
+        (row.uid, row.gid, row.mtime) = (entry.uid, entry.gid, entry.mtime);
+        row.mode = mode_of(entry);
+    }
+
     pub(super) fn is_directory(&self, node: usize) -> bool {
         self.rows[node].kind == Kind::Directory
     }
@@ -127,7 +134,7 @@ impl Nodes {
             _ => Kind::Other,
         };
         let (mtime, size, uid, gid) = (entry.mtime, entry.size, entry.uid, entry.gid);
-        let mode = u16::try_from(entry.mode).expect("modes have at most 12 bits");
+        let mode = mode_of(&entry);
         let new = Extra {
             kind: (kind == Kind::Other).then_some(entry.kind),
             atime: entry.atime,
@@ -154,6 +161,10 @@ impl Nodes {
         let number = number.unwrap_or(NOT_DESCRIBED);
         Row { mtime, size, number, uid, gid, extra, mode, kind, opaque }
     }
+}
+
+fn mode_of(entry: &Entry) -> u16 {
+    u16::try_from(entry.mode).expect("modes have at most 12 bits")
 }
 
 impl Extra {

@@ -14,7 +14,7 @@ use crate::write::ContentDigests;
 /// Gathers what an index says of a layer that came whole, entry by entry.
 ///
 /// Takes some 130 bytes for each file, with its name, and 56 for each chunk; names may have
-/// 16 MiB and 24 bytes for each file in all, and there may be 200,000 chunks. Files and chunks
+/// 4 MiB and 24 bytes for each file in all, and there may be 65,536 chunks. Files and chunks
 /// beyond that are left out.
 ///
 /// ```
@@ -44,7 +44,7 @@ pub struct IndexBuilder {
 pub struct LayerIndex(Rows);
 
 /// Bytes of all names that count for nothing, and those that each file may have besides.
-const FREE_NAMES: usize = 16 << 20;
+const FREE_NAMES: usize = 4 << 20;
 const NAME: usize = 24;
 
 #[derive(Debug, Clone, Default)]

@@ -18,7 +18,12 @@ pub(super) struct PlainTree {
     /// Keyed at random, so that no layer can be made to have many equal hashes.
     hasher: RandomState,
     is_plain: bool,
+    /// How many entries were added.
+    entries: usize,
 }
+
+/// Most directories without an entry.
+const MOST_IMPLIED: usize = 1 << 17;
 
 impl PlainTree {
     pub(super) fn new() -> Self {
@@ -27,6 +32,7 @@ impl PlainTree {
             parent: LayerPath::ROOT,
             hasher: RandomState::new(),
             is_plain: true,
+            entries: 0,
         }
     }
 
@@ -37,8 +43,16 @@ impl PlainTree {
 
     /// Adds the next entry of the tar.
     pub(super) fn add(&mut self, entry: &Entry) {
+        if !self.is_plain {
+            return;
+        }
+        self.entries += 1;
         let path = LayerPath::parse(&entry.name).ok();
-        self.is_plain &= path.is_some_and(|path| self.fits(&path, entry));
+        self.is_plain = path.is_some_and(|path| self.fits(&path, entry))
+            && self.directories.len() <= self.entries + MOST_IMPLIED;
+        if !self.is_plain {
+            self.directories = HashMap::new();
+        }
     }
 
     fn fits(&mut self, path: &LayerPath, entry: &Entry) -> bool {

@@ -8,7 +8,7 @@ use tarball::SplitPart;
 use crate::Store;
 use crate::check::LayerData;
 use crate::documents::{Blob, Documents};
-use crate::pull::TOC_KEY;
+use crate::pull::{TOC_KEY, recorded_ids};
 use crate::repair::error::MendError;
 
 impl Store {
@@ -81,8 +81,8 @@ impl Store {
             }
         }
         record.diff_size = i64::try_from(parts.tar_size()).ok();
-        record.uid_set = uids.into_iter().collect();
-        record.gid_set = gids.into_iter().collect();
+        record.uid_set = recorded_ids(&uids);
+        record.gid_set = recorded_ids(&gids);
     }
 }
 

@@ -9,7 +9,7 @@ mod parents;
 
 use std::collections::BTreeSet;
 
-use storage_core::{LayerId, Rescued};
+use storage_core::{LayerId, LayerRecord, Rescued};
 
 use super::error::MendError;
 use super::report::Notes;
@@ -127,8 +127,12 @@ impl Store {
         let lost_layers = !rescued_layers.kept.is_empty() || self.lacks_records(&layers)?;
         let mut new_layers = Vec::new();
         if lost_layers {
-            let there: BTreeSet<LayerId> = self.driver.layer_dirs()?.into_iter().collect();
-            layers.records_mut().retain(|record| there.contains(&record.id));
+            // Layers of containers may be where no image has any.
+            let lacks_tree = |record: &LayerRecord| match self.driver.diff(&record.id) {
+                Ok(_) => false,
+                Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+            };
+            layers.records_mut().retain(|record| !lacks_tree(record));
             new_layers = self.rebuild_layers(&mut layers, &documents, |_| true)?;
         }
         let lost_images = !rescued_images.kept.is_empty() || images.are_lost()?;

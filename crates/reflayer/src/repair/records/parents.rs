@@ -29,9 +29,10 @@ impl Store {
     }
 
     fn set_parents(&self, wrong: &[LayerId]) -> Result<(), MendError> {
+        // Before the lock, as for a pull: with an image store the other one is this store's own.
+        let elsewhere = self.elsewhere(self.layers.read()?.records(), &[]).layers;
         let mut layers = self.layers.write()?;
         let documents = Documents::of_recorded(&*self.images.write()?)?;
-        let elsewhere = self.elsewhere(layers.records(), &[]).layers;
         let all = [layers.records(), &elsewhere].concat();
         for id in wrong.iter().filter(|id| !documents.layers.contains_key(*id)) {
             let Some(lowers) = self.lowers_of_one_voice(id) else { continue };

@@ -5,11 +5,16 @@ const EMPTY: u32 = u32::MAX;
 
 /// Names as a tree of their parts: what neighbours share is there once.
 ///
-/// ```text
-/// arena: … │ place of the part before, u32 │ length, u16 │ part with its slash │ …
+/// ```
+/// let mut names = storage_core::Names::default();
+/// let [first, second] = [&b"usr/share/a"[..], b"usr/share/b"].map(|name| names.add(name));
+/// assert_eq!(names.get(second.ok_or("there is room")?), b"usr/share/b");
+/// assert!(names.bytes() < 50 && first != second);
+/// # Ok::<(), &str>(())
 /// ```
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Names {
+pub struct Names {
+    /// … │ place of the part before, u32 │ length, u16 │ part with its slash │ …
     arena: Vec<u8>,
     /// Places of the parts of the name that came last.
     last: Vec<u32>,
@@ -20,7 +25,7 @@ impl Names {
     ///
     /// Names that come one after the other share what is above them. `None` if
     /// there is no room: there are 4 GiB, and 64 KiB for each part.
-    pub(crate) fn add(&mut self, name: &[u8]) -> Option<u32> {
+    pub fn add(&mut self, name: &[u8]) -> Option<u32> {
         let mut depth = 0;
         for part in name.split_inclusive(|&byte| byte == b'/') {
             if self.last.get(depth).is_none_or(|&at| self.part(at).1 != part) {
@@ -35,7 +40,11 @@ impl Names {
     }
 
     /// The name of that number.
-    pub(crate) fn get(&self, number: u32) -> Vec<u8> {
+    ///
+    /// # Panics
+    ///
+    /// If none was given this number.
+    pub fn get(&self, number: u32) -> Vec<u8> {
         let mut parts = Vec::new();
         let mut next = number;
         while next != EMPTY {
@@ -48,12 +57,12 @@ impl Names {
     }
 
     /// Bytes of memory that they take.
-    pub(crate) fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.arena.len()
     }
 
     /// Gives back what was taken for more.
-    pub(crate) fn shrink(&mut self) {
+    pub fn shrink(&mut self) {
         self.arena.shrink_to_fit();
     }
 
