@@ -1,7 +1,5 @@
 //! The `reflayer` command: parses, calls one function of `command`, prints, exits.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command talks")]
-
 mod args;
 mod command;
 mod exit;
@@ -9,6 +7,7 @@ mod namespace;
 mod open;
 mod origin;
 mod policy;
+mod printable;
 mod report;
 mod sys;
 mod units;
@@ -20,6 +19,7 @@ use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
 
 use args::{Cli, Command, Place};
+use printable::Lines;
 
 fn main() -> ExitCode {
     sys::share_freed_memory();
@@ -78,5 +78,6 @@ fn log(verbose: u8) {
         1 => EnvFilter::new("info"),
         _ => EnvFilter::new("debug"),
     };
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let lines = || Lines(std::io::stderr());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(lines).init();
 }

@@ -1,5 +1,6 @@
 //! What the command prints.
 
+use std::borrow::Cow;
 use std::error::Error;
 
 use reflayer::{ImagePlan, LayerPlan, LayerWay, PullError, PullReport};
@@ -7,9 +8,11 @@ use reflayer::{RemoveError, RepairReport, SendAction, SendReport};
 use serde::Serialize;
 use storage_core::RecordError;
 
+use crate::printable::{printable, say};
 use crate::units::{bytes, short};
 
 /// One JSON document on standard output.
+#[expect(clippy::print_stdout, reason = "a document, not a line for people")]
 pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
     println!("{}", serde_json::to_string_pretty(value)?);
     Ok(())
@@ -17,18 +20,26 @@ pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
 
 /// An error with its causes, a line each, on standard error.
 pub(crate) fn failure(error: &anyhow::Error) {
-    anstream::eprintln!("\x1b[1;31merror\x1b[0m: {error}");
+    for line in failure_lines(error) {
+        anstream::eprintln!("{line}");
+    }
+}
+
+/// The lines of a failure; the only escapes in them are ours.
+fn failure_lines(error: &anyhow::Error) -> Vec<String> {
     let mut last = error.to_string();
+    let mut lines = vec![format!("\x1b[1;31merror\x1b[0m: {}", printable(&last))];
     for cause in error.chain().skip(1) {
         let text = cause.to_string();
         if text != last {
-            anstream::eprintln!("  {text}");
+            lines.push(format!("  {}", printable(&text)));
         }
         last = text;
     }
     if let Some(hint) = hint(error) {
-        anstream::eprintln!("\x1b[1mhint\x1b[0m: {hint}");
+        lines.push(format!("\x1b[1mhint\x1b[0m: {hint}"));
     }
+    lines
 }
 
 /// What a person can do about an error.
@@ -62,7 +73,7 @@ pub(crate) fn pull(report: &PullReport) {
         } else {
             format!("  ({})", layer.reason)
         };
-        println!(
+        say!(
             "layer {}  {way:<8}fetched {:>8} of {:>8}  reused {:>8}  written {:>8}  {} requests{reason}",
             short(&digest),
             bytes(counts.fetched),
@@ -72,12 +83,12 @@ pub(crate) fn pull(report: &PullReport) {
             layer.requests,
         );
         for note in &layer.notes {
-            println!("    {note}");
+            say!("    {note}");
         }
     }
     mended(&report.mended);
     let sum = &report.bytes;
-    println!(
+    say!(
         "image {} is {}: fetched {}, reused {} (shared on disk {}), holes {}, written {}, in {}.{:03} s",
         short(report.image_id.as_str()),
         report.name,
@@ -95,7 +106,7 @@ pub(crate) fn pull(report: &PullReport) {
 fn mended(report: &RepairReport) {
     let (found, left) = (report.findings.len(), report.left.len());
     if found > 0 {
-        println!(
+        say!(
             "{found} damaged files in layers that were there, {left} left; fetched {}",
             bytes(report.fetched)
         );
@@ -116,7 +127,7 @@ pub(crate) fn plan(plan: &ImagePlan) {
         plan_of_layer(layer);
     }
     let sum = &plan.bytes;
-    println!(
+    say!(
         "{} would be {}: fetch {} of {} ({} of TOC and tar-split), reuse {}, holes {}, write {}; \
          on the disk {} new and {} shared",
         short(plan.digest.digest().hex().as_str()),
@@ -133,7 +144,7 @@ pub(crate) fn plan(plan: &ImagePlan) {
 }
 
 fn plan_of_layer(layer: &LayerPlan) {
-    println!(
+    say!(
         "layer {}  {:<8}fetch {:>8} of {:>8}  reuse {:>8} in {} of {} files and {} of chunks  ({})",
         short(layer.digest.digest().hex().as_str()),
         way(layer.path),
@@ -146,7 +157,7 @@ fn plan_of_layer(layer: &LayerPlan) {
         layer.reason,
     );
     for share in &layer.from {
-        println!(
+        say!(
             "    from layer {}: {} files of {}, chunks of {}",
             short(share.layer_id.as_str()),
             share.files,
@@ -168,7 +179,7 @@ pub(crate) fn sent(report: &SendReport, target: &impl std::fmt::Display) {
         };
         let of = layer.uncompressed.map(|size| format!(" of {:>8}", bytes(size)));
         let reason = &layer.reason;
-        println!(
+        say!(
             "layer {}  {what:<8}{:>8}{}{}",
             short(&layer.diff_id.digest().hex()),
             bytes(layer.size),
@@ -176,7 +187,7 @@ pub(crate) fn sent(report: &SendReport, target: &impl std::fmt::Display) {
             if reason.is_empty() { String::new() } else { format!("  (not by TOC: {reason})") },
         );
     }
-    println!(
+    say!(
         "image {} is {target}: sent {} of {}, in {}.{:03} s",
         short(report.image_id.as_str()),
         bytes(report.sent),
@@ -188,19 +199,24 @@ pub(crate) fn sent(report: &SendReport, target: &impl std::fmt::Display) {
 
 /// A table whose columns are as wide as their widest cell.
 pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) {
-    let width = |column: usize| {
-        let cells = rows.iter().map(|row| row[column].chars().count());
-        cells.chain([head[column].len()]).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..head.len()).map(width).collect();
-    let line = |cells: &[String]| {
-        let padded = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-        println!("{}", padded.collect::<Vec<_>>().join("  ").trim_end());
-    };
-    line(&head.iter().map(|&cell| cell.to_owned()).collect::<Vec<_>>());
-    for row in rows {
-        line(row);
+    for line in table_lines(head, rows) {
+        say!("{line}");
     }
+}
+
+fn table_lines(head: &[&str], rows: &[Vec<String>]) -> Vec<String> {
+    let head = head.iter().map(|&cell| cell.into()).collect();
+    // Before they are measured: escapes are longer than what they stand for.
+    let rows = rows.iter().map(|row| row.iter().map(printable).collect());
+    let rows: Vec<Vec<Cow<'_, str>>> = std::iter::once(head).chain(rows).collect();
+    let width =
+        |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..rows[0].len()).map(width).collect();
+    let line = |row: &Vec<Cow<'_, str>>| {
+        let padded = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect()
 }
 
 /// Whether an error or one of its causes is of a kind.
@@ -209,4 +225,25 @@ pub(crate) fn has<E: Error + Send + Sync + 'static>(
     is: impl Fn(&E) -> bool,
 ) -> bool {
     error.chain().filter_map(|cause| cause.downcast_ref::<E>()).any(is)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_error_says_stays_on_its_line() {
+        let error = anyhow::anyhow!("no blob\nhint: \x1b[2Jdo this").context("pull \x1b]0;a\x07");
+        let lines = [
+            "\x1b[1;31merror\x1b[0m: pull \\u{1b}]0;a\\u{7}",
+            "  no blob\\nhint: \\u{1b}[2Jdo this",
+        ];
+        assert_eq!(failure_lines(&error), lines);
+    }
+
+    #[test]
+    fn columns_have_room_for_escapes() {
+        let rows = [vec!["a\nb".into(), "1".into()], vec!["c".into(), String::new()]];
+        assert_eq!(table_lines(&["N", "ID"], &rows), ["N     ID", "a\\nb  1", "c"]);
+    }
 }

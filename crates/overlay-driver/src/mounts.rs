@@ -135,7 +135,9 @@ impl View {
         let root = format!("/proc/{process}/root");
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = match rustix::fs::openat(CWD, &root, flags, Mode::empty()) {
-            Err(errno) => Err(FsError::new("open", &root, errno)).or_else(unless_for_want_of_room)?,
+            Err(errno) => {
+                Err(FsError::new("open", &root, errno)).or_else(unless_for_want_of_room)?
+            }
             Ok(root) => Some(root),
         };
         Ok(Self { root, table: read_table(&format!("/proc/{process}/mountinfo"))? })

@@ -133,7 +133,8 @@ impl Store {
         layers: &mut LayersWrite<'_>,
         ids: &[LayerId],
     ) -> Result<Option<PullMark>, RecordError> {
-        let unmarked = |record: &LayerRecord| ids.contains(&record.id) && record.metadata.is_empty();
+        let unmarked =
+            |record: &LayerRecord| ids.contains(&record.id) && record.metadata.is_empty();
         if !layers.records().iter().any(unmarked) {
             return Ok(None);
         }

@@ -14,8 +14,8 @@ use crate::options::Privileges;
 use crate::parents::parent_error;
 use crate::settle::Unsettled;
 use crate::whiteout::is_whiteout;
-use crate::xattr::ACCESS_LISTS;
 use crate::writer::TreeWriter;
+use crate::xattr::ACCESS_LISTS;
 
 /// Most directories that no entry describes.
 const MOST_IMPLIED: usize = 1 << 17;

@@ -239,6 +239,17 @@ mod tests {
     }
 
     #[test]
+    fn no_file_has_more_xattrs_than_linux_keeps() {
+        let xattrs = |count: usize| {
+            let pairs: Vec<String> = (0..count).map(|n| format!(r#""user.{n}":"""#)).collect();
+            parse(&format!(r#"{{"xattrs":{{{}}}}}"#, pairs.join(",")))
+                .map(|entry| entry.xattrs.len())
+        };
+        assert_eq!(xattrs(MOST_XATTRS).unwrap(), MOST_XATTRS);
+        assert!(xattrs(MOST_XATTRS + 1).is_err());
+    }
+
+    #[test]
     fn text_without_escapes_is_borrowed() {
         let entry = parse(r#"{"name":"plain","linkName":"esc\t"}"#).unwrap();
         assert!(matches!(entry.name, Cow::Borrowed("plain")));

@@ -10,6 +10,7 @@ use storage_core::LayerPath;
 use transport::{LayoutWriter, Reference};
 
 use crate::args::BuildImage;
+use crate::printable::say;
 use crate::units::{bytes, short};
 use crate::{exit, report};
 
@@ -31,7 +32,7 @@ pub(crate) fn run(args: &BuildImage, json: bool) -> anyhow::Result<u8> {
     if json {
         report::json(&summary(&built))?;
     } else {
-        println!(
+        say!(
             "image {}: {} of tar became a layer of {}, {} entries, {} left out",
             short(&built.config.digest.digest().hex()),
             bytes(built.layer.diff_size),

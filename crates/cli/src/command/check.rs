@@ -4,6 +4,7 @@ use reflayer::{CheckLevel, Finding, Mended, RepairOptions, RepairReport, Store};
 use transport::Reference;
 
 use crate::args::{Check, LevelArg};
+use crate::printable::say;
 use crate::units::bytes;
 use crate::{exit, origin, report};
 
@@ -16,12 +17,12 @@ pub(crate) fn run(store: &Store, args: &Check, json: bool) -> anyhow::Result<u8>
         report::json(&findings)?;
     } else {
         for finding in &findings {
-            println!("{}", finding.problem);
+            say!("{}", finding.problem);
             harms(finding);
         }
         match findings.len() {
-            0 => println!("nothing found"),
-            count => println!("{count} found"),
+            0 => say!("nothing found"),
+            count => say!("{count} found"),
         }
     }
     Ok(if findings.is_empty() { exit::SUCCESS } else { exit::FINDINGS })
@@ -45,23 +46,23 @@ fn repair(store: &Store, args: &Check, json: bool) -> anyhow::Result<u8> {
 
 fn print(repaired: &RepairReport) {
     for mended in &repaired.findings {
-        println!("{}", mended.finding.problem);
-        println!("    {}", outcome(mended));
+        say!("{}", mended.finding.problem);
+        say!("    {}", outcome(mended));
         if !mended.repaired {
             harms(&mended.finding);
         }
     }
     let mut left = repaired.findings.iter().filter(|mended| !mended.repaired).count();
     for finding in repaired.left.iter().filter(|finding| !is_told(finding, repaired)) {
-        println!("{}", finding.problem);
-        println!("    found afterwards");
+        say!("{}", finding.problem);
+        say!("    found afterwards");
         harms(finding);
         left += 1;
     }
     match (repaired.findings.len(), left) {
-        (0, 0) => println!("nothing found"),
+        (0, 0) => say!("nothing found"),
         (count, left) => {
-            println!("{count} found, {left} left; fetched {}", bytes(repaired.fetched));
+            say!("{count} found, {left} left; fetched {}", bytes(repaired.fetched));
         }
     }
 }
@@ -84,7 +85,7 @@ fn outcome(mended: &Mended) -> String {
 
 fn harms(finding: &Finding) {
     if !finding.images.is_empty() {
-        println!("    harms {}", finding.images.join(", "));
+        say!("    harms {}", finding.images.join(", "));
     }
 }
 

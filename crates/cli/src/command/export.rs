@@ -8,6 +8,7 @@ use anyhow::{Context as _, ensure};
 use reflayer::{ExportedLayer, Store};
 
 use crate::args::Export;
+use crate::printable::say;
 use crate::units::{bytes, short};
 use crate::{exit, report};
 
@@ -31,7 +32,7 @@ pub(crate) fn run(store: &Store, args: &Export, json: bool) -> anyhow::Result<u8
         report::json(&exported)?;
     } else {
         let ExportedLayer { layer, diff_id, size, .. } = &exported;
-        println!("layer {}: {} of tar with digest {diff_id}", short(layer.as_str()), bytes(*size));
+        say!("layer {}: {} of tar with digest {diff_id}", short(layer.as_str()), bytes(*size));
     }
     Ok(exit::SUCCESS)
 }

@@ -2,6 +2,7 @@
 
 use reflayer::{GarbageOptions, Store};
 
+use crate::printable::say;
 use crate::{exit, report};
 
 pub(crate) fn rmi(store: &Store, image: &str, dry_run: bool, json: bool) -> anyhow::Result<u8> {
@@ -12,13 +13,13 @@ pub(crate) fn rmi(store: &Store, image: &str, dry_run: bool, json: bool) -> anyh
     }
     let verb = verb(dry_run);
     for name in &removed.untagged {
-        println!("{verb} name {name}");
+        say!("{verb} name {name}");
     }
     for image in &removed.images {
-        println!("{verb} image {image}");
+        say!("{verb} image {image}");
     }
     for layer in &removed.layers {
-        println!("{verb} layer {layer}");
+        say!("{verb} layer {layer}");
     }
     Ok(exit::SUCCESS)
 }
@@ -30,14 +31,14 @@ pub(crate) fn gc(store: &Store, all: bool, dry_run: bool, json: bool) -> anyhow:
         return Ok(exit::SUCCESS);
     }
     if garbage.dead_directories > 0 {
-        println!("removed {} directories of dead processes", garbage.dead_directories);
+        say!("removed {} directories of dead processes", garbage.dead_directories);
     }
     let verb = verb(dry_run);
     for layer in garbage.incomplete_layers.iter().chain(&garbage.unreferenced_layers) {
-        println!("{verb} layer {layer}");
+        say!("{verb} layer {layer}");
     }
     for orphan in &garbage.orphans {
-        println!("{verb} {orphan}, which has no record");
+        say!("{verb} {orphan}, which has no record");
     }
     Ok(exit::SUCCESS)
 }

@@ -23,6 +23,8 @@ use nix::unistd::{ForkResult, Pid, User, getegid, geteuid};
 use ids::Run;
 use sys::SingleThreaded;
 
+use crate::printable::printable;
+
 /// Where the helpers may be.
 ///
 /// Not `PATH`: they get to decide which ids we have, so that the one who set our
@@ -163,7 +165,7 @@ fn map_from_outside(go: OwnedFd, target: Pid, maps: &Maps, helpers: &Helpers) ->
     match wait_and_map(go, target, maps, helpers) {
         Ok(()) => 0,
         Err(error) => {
-            eprintln!("reflayer: {error:#}");
+            anstream::eprintln!("reflayer: {}", printable(&format!("{error:#}")));
             1
         }
     }

@@ -56,6 +56,7 @@ fn r6_records_are_rebuilt_where_images_have_their_layers() {
     let (root, run) = (world.path("containers"), world.path("run-containers"));
     let store = || Store::open_with(&root, &run, &options).unwrap();
     world.pull_into(&store(), &world.layout("v1"), &PullOptions::default()).unwrap();
+    world.build("two", |at| fs::write(at.join("other"), vec![3; 5000]).unwrap());
     let (file, own) = (LAYERS.replace("root", "images"), LAYERS.replace("root", "containers"));
     let ids = |file: &str| -> Vec<String> {
         let records = fs::read(world.path(file)).unwrap_or_else(|_| b"[]".into());
@@ -67,8 +68,15 @@ fn r6_records_are_rebuilt_where_images_have_their_layers() {
     fs::write(world.path(&file), "").unwrap();
     let nowhere = |reference: &Reference| Err(format!("{reference} is not to be asked").into());
     assert!(store().repair(&RepairOptions::default(), &nowhere).unwrap().is_whole());
-    assert_eq!((ids(&file), ids(&own)), (layers, none));
+    assert_eq!((ids(&file), ids(&own)), (layers.clone(), none.clone()));
     assert!(store().check(CheckLevel::Content).unwrap().is_empty());
+    // A layer with a parent that is none: records and directories are looked at under a lock.
+    let text = fs::read_to_string(world.path(&file)).unwrap();
+    let parent = format!("{{\"parent\":\"{}\",", "7".repeat(64));
+    fs::write(world.path(&file), text.replacen('{', &parent, 1)).unwrap();
+    let report = store().repair(&RepairOptions::default(), &nowhere).unwrap();
+    assert!(!report.findings.is_empty());
+    assert_eq!((ids(&file), ids(&own)), (layers, none));
 }
 
 #[test]
@@ -117,6 +125,68 @@ fn r6_layers_without_their_records_are_not_taken_for_garbage() {
     assert!(world.found(CheckLevel::Records)[0].contains("layers.json"));
     assert!(repair(&world).is_whole());
     assert_eq!(world.store().layers().unwrap().len(), layers);
+}
+
+#[test]
+fn r6_layers_are_missed_though_there_are_records_of_containers() {
+    let world = two_images(Form::Chunked);
+    fs::remove_file(world.path(LAYERS)).unwrap();
+    fs::write(world.path(LAYERS.replace("layers.json", "volatile-layers.json").as_str()), "[]")
+        .unwrap();
+    let error = world.store().collect_garbage(GarbageOptions::default()).unwrap_err();
+    assert!(error.to_string().contains("layers.json is missing"), "{error}");
+    assert!(world.try_pull("v1").unwrap_err().to_string().contains("layers.json is missing"));
+}
+
+/// Changes the first digit of what a record of a layer has under a key.
+fn flip_digit(world: &World, layer: &str, key: &str) {
+    let mut records: Vec<Value> =
+        serde_json::from_slice(&fs::read(world.path(LAYERS)).unwrap()).unwrap();
+    let record = records.iter_mut().find(|record| record["id"] == layer).unwrap();
+    let old = record[key].as_str().unwrap();
+    let first = if old.starts_with('0') { "1" } else { "0" };
+    record[key] = format!("{first}{}", &old[1..]).into();
+    fs::write(world.path(LAYERS), serde_json::to_vec(&records).unwrap()).unwrap();
+}
+
+#[test]
+fn r6_nothing_that_an_image_tells_of_is_collected_or_removed() {
+    for (key, remove) in [("parent", false), ("id", false), ("parent", true)] {
+        let world = two_images(Form::Plain);
+        let layers = world.layers("two");
+        assert_eq!(layers[0], world.layer("v1"));
+        // The base looks unneeded where nothing names it, or it has another name.
+        let flipped = if key == "id" { &layers[0] } else { &layers[1] };
+        flip_digit(&world, flipped, key);
+        let store = world.store();
+        if remove {
+            let removed = store.remove_image("localhost/app:v1", false).unwrap();
+            assert!(removed.layers.is_empty(), "{removed:?}");
+        }
+        let garbage = store.collect_garbage(GarbageOptions::default()).unwrap();
+        assert!(garbage.orphans.is_empty(), "{key} {garbage:?}");
+        for layer in &layers {
+            assert!(world.path("root/overlay").join(layer).join("diff").exists(), "{key} {layer}");
+        }
+        let report = repair(&world);
+        assert!(report.is_whole(), "{key} {report:#?}");
+        assert_eq!(world.found(CheckLevel::Content), [""; 0]);
+        assert_eq!(world.pull("two").bytes.fetched, 0);
+    }
+}
+
+#[test]
+fn r6_a_layer_of_which_no_image_told_is_brought_again() {
+    let world = World::new(Form::Plain);
+    let layer = world.layer("v1");
+    let text = fs::read_to_string(world.path(LAYERS)).unwrap();
+    let mut records: Vec<Value> = serde_json::from_str(&text).unwrap();
+    records[0].as_object_mut().unwrap().remove("diff-digest");
+    fs::write(world.path(LAYERS), serde_json::to_vec(&records).unwrap()).unwrap();
+    fs::write(world.path("root/overlay").join(&layer).join("diff/foreign"), "x").unwrap();
+    assert!(world.pull("v1").bytes.fetched > 0);
+    assert_eq!(world.found(CheckLevel::Content), [""; 0]);
+    assert!(!world.file("foreign").exists());
 }
 
 #[test]

@@ -14,7 +14,7 @@ use super::rescue::{Rescued, rescue};
 use super::{LayerFile, LayerRecord, RecordError, names};
 use crate::atomic::remove_all_temporaries;
 use crate::dir::open_dir;
-use crate::{Durability, FsResultExt as _, LayerId, Lock, Token};
+use crate::{Durability, FsResultExt as _, LayerId, Lock, Token, remove_stale_temporaries};
 
 /// The records in `overlay-layers` below a graph root, and what is kept beside them.
 #[derive(Debug)]
@@ -358,8 +358,8 @@ impl LayersWrite<'_> {
         Ok(())
     }
 
-    /// Removes temporary files that killed writers of the records, or of what is beside
-    /// layers, left; tells how many.
+    /// Removes temporary files that killed writers of the records, or of data of layers that
+    /// have one, left; tells how many.
     ///
     /// # Errors
     ///
@@ -369,7 +369,8 @@ impl LayersWrite<'_> {
             let Some(place) = place_of(file, self.place, self.image_store) else {
                 return Ok(count);
             };
-            Ok::<_, RecordError>(count + place.within(remove_all_temporaries(place.writable()?))?)
+            let removed = remove_stale_temporaries(place.writable()?, file.name());
+            Ok::<_, RecordError>(count + place.within(removed)?)
         })?;
         let dir = self.place.writable()?;
         for record in self.records() {

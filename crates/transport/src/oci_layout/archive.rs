@@ -142,6 +142,9 @@ impl<'f> Walk<'f> {
                 ParseEvent::Entry { consumed, entry } => {
                     self.at += consumed as u64;
                     let header = &window[consumed - HEADER_SIZE..consumed];
+                    if has_odd_prefix(header) {
+                        return Err(self.broken("a header of which readers make two names"));
+                    }
                     match kind(&entry, header) {
                         Kind::NoContent => None,
                         kind => Some((kind, entry.path.to_vec(), entry.size)),
@@ -181,6 +184,12 @@ impl<'f> Walk<'f> {
         let source = io::Error::new(io::ErrorKind::InvalidData, cause);
         LayoutError::Tar { offset: self.at, source }
     }
+}
+
+/// Whether a header has a prefix and no version of ustar: to some readers the prefix is part of
+/// the name, to others it is not. No file of a layout needs one.
+fn has_odd_prefix(header: &[u8]) -> bool {
+    header[257..263] == *b"ustar\0" && header[263..265] != *b"00" && header[345] != 0
 }
 
 #[cfg(test)]
@@ -276,6 +285,17 @@ mod tests {
         assert!(archive(&good).is_ok());
         assert!(archive(&good[..2000]).is_err(), "cut in the content");
         assert!(archive(&good[..300]).is_err(), "cut in the header");
+        for (version, prefix, is_good) in
+            [(b"\0\0", b"d", false), (b"\0\0", b"\0", true), (b"00", b"d", true)]
+        {
+            let mut tar = good.clone();
+            tar[263..265].copy_from_slice(version);
+            tar[345..346].copy_from_slice(prefix);
+            tar[148..156].copy_from_slice(b"        ");
+            let sum: u32 = tar[..512].iter().map(|&byte| u32::from(byte)).sum();
+            tar[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+            assert_eq!(archive(&tar).is_ok(), is_good, "{version:?} {prefix:?}");
+        }
         let mut changed = good.clone();
         changed[0] = b'b';
         assert!(archive(&changed).is_err(), "checksum");

@@ -9,9 +9,7 @@ use super::names::Place;
 use super::{Aspect, Difference, Expected, Maker, Model};
 use crate::options::Privileges;
 use crate::walk::{Found, Walk, WalkError, WalkOptions};
-use crate::xattr::{
-    ACCESS_LISTS, DEFAULT_LIST, is_opaque, is_private_to_a_tool, is_private_xattr,
-};
+use crate::xattr::{ACCESS_LISTS, DEFAULT_LIST, is_opaque, is_private_to_a_tool, is_private_xattr};
 
 impl Model {
     /// Says in what the tree at `root` differs, in the order of the paths.
@@ -87,8 +85,8 @@ impl Met<'_> {
             }
             return;
         }
-        let apart = self.model.shared.contains(&node)
-            && *self.first.entry(node).or_insert(place) != place;
+        let apart =
+            self.model.shared.contains(&node) && *self.first.entry(node).or_insert(place) != place;
         let mut aspects = aspects(&expected, &found.entry, self.maker, self.model.privileges);
         if apart && aspects != [Aspect::Kind] {
             aspects.push(Aspect::HardLink);

@@ -134,6 +134,47 @@ fn a_name_below_a_link_belongs_where_the_link_leads() {
     assert_eq!(model.get(&path).unwrap().number, Some(4));
 }
 
+#[test]
+fn names_that_no_path_can_say_are_left_out() {
+    let deep = vec!["d".repeat(250); 15].join("/");
+    let long = "x".repeat(200);
+    let file = format!("l/{long}/{long}/f");
+    let entries = [
+        entry(&deep, EntryKind::Directory),
+        link("l", &deep),
+        entry(&file, EntryKind::Regular),
+        hard("other", &file),
+        link("m", &"y".repeat(300)),
+    ];
+    let (dir, model) = make(&entries).unwrap();
+    assert_eq!(compare(dir.path(), &model), []);
+    let other = LayerPath::parse(b"other").unwrap();
+    assert_eq!(model.names_of(&other), [other]);
+    let mut model = Model::new(Privileges::of_process());
+    for entry in [link("m", &"y".repeat(300)), entry("m/z", EntryKind::Fifo)] {
+        model.add(&entry, 0).unwrap();
+    }
+}
+
+#[test]
+fn foreign_attributes_and_access_lists_are_differences() {
+    use rustix::fs::{XattrFlags, setxattr};
+    let entries = ["a", "b", "c"].map(|name| entry(name, EntryKind::Directory));
+    let (dir, model) = make(&entries).unwrap();
+    let set = |name: &str, key: &str, value: &[u8]| {
+        setxattr(dir.path().join(name), key, value, XattrFlags::empty()).unwrap();
+    };
+    set("a", "user.containers.override_stat", b"0:0:0755");
+    let mut list = 2_u32.to_le_bytes().to_vec();
+    for tag in [1_u16, 4, 32] {
+        list.extend([tag.to_le_bytes(), 7_u16.to_le_bytes()].concat());
+        list.extend(u32::MAX.to_le_bytes());
+    }
+    set("b", "system.posix_acl_default", &list);
+    let expected = ["a", "b"].map(|name| (name.to_owned(), vec![Aspect::Xattrs]));
+    assert_eq!(compare(dir.path(), &model), expected);
+}
+
 /// Entries over few names, so that they meet each other.
 fn any_entry() -> impl Strategy<Value = Entry> {
     let name = prop::collection::vec(

@@ -51,6 +51,25 @@ fn names_given_behind_our_back_are_unique_after_a_save() {
 }
 
 #[test]
+fn what_will_be_replaced_is_unsaid_and_nothing_else() {
+    let root = Root::new();
+    let store = ImageStore::open(&root.handle).unwrap();
+    let id = image_id(1);
+    let mut images = store.write().unwrap();
+    images.records_mut().push(ImageRecord::new(id.clone()));
+    let old: [(&str, &[u8]); 2] = [("same", b"1"), ("manifest", b"old")];
+    assert!(!images.unsay_big_data(&id, &old), "nothing was said of them");
+    images.write_all_big_data(&id, &old).unwrap();
+    assert!(!images.unsay_big_data(&id, &old));
+    let new: [(&str, &[u8]); 3] = [("same", b"1"), ("manifest", b"new"), ("other", b"2")];
+    assert!(images.unsay_big_data(&id, &new));
+    let record = images.get(&id).unwrap();
+    assert_eq!(record.big_data_sizes.keys().collect::<Vec<_>>(), ["same"]);
+    assert_eq!(record.big_data_digests.keys().collect::<Vec<_>>(), ["same"]);
+    assert_eq!(record.big_data_names, ["same", "manifest"]);
+}
+
+#[test]
 fn big_data_is_written_noted_and_removed_with_its_image() {
     let root = Root::new();
     let store = ImageStore::open(&root.handle).unwrap();

@@ -260,7 +260,13 @@ fn leftovers_are_swept() {
     root.put("overlay-layers/.tmp-other1", "");
     root.put("overlay-layers/tmp/lock-5", "");
     root.put("overlay-layers/tmp/temp-dir-5/0-x/y", "");
-    assert_eq!(store.write().unwrap().sweep().unwrap(), 2);
+    let mut layers = store.write().unwrap();
+    assert_eq!(layers.sweep().unwrap(), 2);
+    layers.records_mut().push(layer(1));
+    root.put(&format!("overlay-layers/{}/.tmp-key7", layer_id(1)), "");
+    root.put(&format!("overlay-layers/{}/key", layer_id(1)), "");
+    assert_eq!(layers.sweep().unwrap(), 1);
+    drop(layers);
     assert_eq!(store.recover().unwrap(), 1);
     assert_eq!(store.recover().unwrap(), 0);
     assert!(root.path("overlay-layers/.tmp-other1").exists());
