@@ -104,8 +104,8 @@ mod tests {
     #[test]
     fn a_part_that_is_too_long_has_no_room() {
         let mut names = Names::default();
-        assert!(names.add(&[b'a'; 1 << 16]).is_none());
-        let longest = [b'a'; (1 << 16) - 1];
+        assert!(names.add(&vec![b'a'; 1 << 16]).is_none());
+        let longest = vec![b'a'; (1 << 16) - 1];
         let number = names.add(&longest).unwrap();
         assert!(names.get(number) == longest);
     }

@@ -12,7 +12,7 @@ use crate::descent::open_directory;
 use crate::error::TreeError;
 use crate::options::Privileges;
 use crate::parents::parent_error;
-use crate::settle::Unsettled;
+use crate::settle::{AccessList, Unsettled};
 use crate::whiteout::is_whiteout;
 use crate::writer::TreeWriter;
 use crate::xattr::ACCESS_LISTS;
@@ -115,21 +115,20 @@ impl TreeWriter<'_> {
         if self.options.privileges != Privileges::Unprivileged {
             node.set_owner(entry.uid, entry.gid)?;
         }
-        let (acls, others): (Vec<_>, Vec<_>) =
-            entry.xattrs.iter().partition(|(key, _)| is_acl(key));
-        for (key, value) in others {
-            node.store_xattr(key, value, self.options.privileges, &mut self.report)?;
+        // Lists of access rights are for the finished directory: the default one would
+        // be inherited by its children, the other can shut us out.
+        let mut acls = Vec::new();
+        for (key, value) in &entry.xattrs {
+            if let Some(key) = ACCESS_LISTS.into_iter().find(|list| list == key) {
+                let kept = self.access_lists.keep(value);
+                let value = kept.ok_or_else(|| TreeError::AccessLists(path.clone()))?;
+                acls.push(AccessList { key, value });
+            } else {
+                node.store_xattr(key, value, self.options.privileges, &mut self.report)?;
+            }
         }
-        let mut keep = |bytes: &[u8]| {
-            self.access_lists.keep(bytes).ok_or_else(|| TreeError::AccessLists(path.clone()))
-        };
-        let acls = acls.into_iter().map(|(key, value)| Ok((keep(key)?, keep(value)?)));
-        let unsettled = Unsettled {
-            mode: entry.mode,
-            mtime: entry.mtime,
-            atime: entry.atime,
-            acls: acls.collect::<Result<_, TreeError>>()?,
-        };
+        let unsettled =
+            Unsettled { mode: entry.mode, mtime: entry.mtime, atime: entry.atime, acls };
         self.after_claim(directory.as_fd(), path, was, Some(unsettled))?;
         self.parents.keep(path.clone(), directory);
         Ok(())
@@ -187,10 +186,4 @@ impl TreeWriter<'_> {
         })?;
         Ok(was)
     }
-}
-
-/// Lists of access rights are for the finished directory: the default one would
-/// be inherited by its children, the other can shut us out.
-fn is_acl(key: &[u8]) -> bool {
-    ACCESS_LISTS.contains(&key)
 }

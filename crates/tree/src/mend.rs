@@ -1,5 +1,6 @@
 //! Single changes in a tree that is there, from a place beside it.
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
@@ -29,13 +30,16 @@ pub struct Mender<'d> {
     privileges: Privileges,
     parents: Parents<'d>,
     made: u64,
+    /// Modes of directories that nobody could write to, and now can.
+    opened: BTreeMap<LayerPath, u32>,
 }
 
 impl<'d> Mender<'d> {
     /// For the tree at `root`; `beside` is a directory on its filesystem that nobody
     /// else writes to.
     pub fn new(root: BorrowedFd<'d>, beside: BorrowedFd<'d>, privileges: Privileges) -> Self {
-        Self { beside, privileges, parents: Parents::new(root), made: 0 }
+        let (parents, opened) = (Parents::new(root), BTreeMap::new());
+        Self { beside, privileges, parents, made: 0, opened }
     }
 
     /// Puts what is called `name` in the directory `from` at `path`; what was there is
@@ -123,7 +127,25 @@ impl<'d> Mender<'d> {
         let link = FileType::from_raw_mode(stat.st_mode).is_symlink();
         self.clear_xattrs(&node, expected).during("clear attributes of", path.as_path())?;
         let has_mode = !link && !expected.is_whiteout();
-        node.apply(&expected.entry, None, has_mode, self.privileges, &mut TreeReport::default())
+        node.apply(&expected.entry, None, has_mode, self.privileges, &mut TreeReport::default())?;
+        self.opened.remove(path);
+        Ok(())
+    }
+
+    /// Gives directories that had to be opened to make changes in them their modes back, but
+    /// for those that were settled since then.
+    ///
+    /// # Errors
+    ///
+    /// If one of them is missing, or the filesystem refuses.
+    pub fn close(&mut self) -> Result<(), TreeError> {
+        // The deepest first: to close it, what is above may have to be opened.
+        while let Some((path, mode)) = self.opened.pop_last() {
+            let fd = self.open(&path)?;
+            let node = Node { fd: fd.as_fd(), access: Access::PathOnly, path: path.as_path() };
+            node.set_mode(mode)?;
+        }
+        Ok(())
     }
 
     /// When what is at `path` was last modified.
@@ -182,10 +204,17 @@ impl<'d> Mender<'d> {
         let (parent, last) = path.split_last().ok_or(TreeError::Root)?;
         let directory = self.parents.find(&parent).map_err(|errno| parent_error(path, errno))?;
         if self.privileges == Privileges::Unprivileged {
-            // The mode that it should have comes back when it is settled.
-            let node =
-                Node { fd: directory.as_fd(), access: Access::PathOnly, path: path.as_path() };
-            node.set_mode(0o700)?;
+            let stat = fstat(&directory).during("look at", parent.as_path())?;
+            let mode = stat.st_mode & 0o7777;
+            if mode & 0o300 != 0o300 {
+                let node = Node {
+                    fd: directory.as_fd(),
+                    access: Access::PathOnly,
+                    path: parent.as_path(),
+                };
+                node.set_mode(mode | 0o700)?;
+                self.opened.insert(parent, mode);
+            }
         }
         Ok((directory, last.to_vec()))
     }
@@ -193,5 +222,36 @@ impl<'d> Mender<'d> {
     fn name(&mut self) -> String {
         self.made += 1;
         format!("mend-{}", self.made)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File, Permissions};
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn directories_that_had_to_be_opened_are_closed_again() {
+        let place = tempfile::tempdir().unwrap();
+        let at = |name: &str| place.path().join(name);
+        fs::create_dir_all(at("tree/shut/below")).unwrap();
+        fs::create_dir(at("beside")).unwrap();
+        fs::write(at("beside/new"), "new").unwrap();
+        let mode = |name: &str| at(name).metadata().unwrap().permissions().mode() & 0o7777;
+        let shut = [("tree/shut/below", 0o555), ("tree/shut", 0o1500), ("tree", 0o755)];
+        for (name, mode) in shut {
+            fs::set_permissions(at(name), Permissions::from_mode(mode)).unwrap();
+        }
+        let (root, beside) = (File::open(at("tree")).unwrap(), File::open(at("beside")).unwrap());
+        let mut mender = Mender::new(root.as_fd(), beside.as_fd(), Privileges::Unprivileged);
+        let path = LayerPath::parse(b"shut/below/file").unwrap();
+        mender.put(&path, beside.as_fd(), "new").unwrap();
+        assert_eq!(mode("tree/shut/below"), 0o755);
+        mender.close().unwrap();
+        assert_eq!(shut.map(|(name, _)| (name, mode(name))), shut);
+        fs::set_permissions(at("tree/shut"), Permissions::from_mode(0o700)).unwrap();
+        assert_eq!(fs::read(at("tree/shut/below/file")).unwrap(), b"new");
     }
 }

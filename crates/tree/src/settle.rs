@@ -20,11 +20,18 @@ pub(crate) struct Unsettled {
     pub(crate) mode: u32,
     pub(crate) mtime: Time,
     pub(crate) atime: Option<Time>,
-    pub(crate) acls: Vec<(Arc<[u8]>, Arc<[u8]>)>,
+    pub(crate) acls: Vec<AccessList>,
 }
 
-/// Keys and values of access lists that wait: each once, since the directories of a layer
-/// have few different ones.
+/// An access list that waits.
+#[derive(Debug)]
+pub(crate) struct AccessList {
+    pub(crate) key: &'static [u8],
+    pub(crate) value: Arc<[u8]>,
+}
+
+/// Values of access lists that wait: each once, since the directories of a layer have few
+/// different ones.
 #[derive(Debug, Default)]
 pub(crate) struct AccessLists {
     kept: HashSet<Arc<[u8]>>,
@@ -35,7 +42,7 @@ impl AccessLists {
     /// Most bytes that wait.
     const MOST: usize = 4 << 20;
 
-    /// Keeps a key or a value; `None` if there is no room.
+    /// Keeps a value; `None` if there is no room.
     pub(crate) fn keep(&mut self, bytes: &[u8]) -> Option<Arc<[u8]>> {
         if let Some(known) = self.kept.get(bytes) {
             return Some(Arc::clone(known));
@@ -93,7 +100,7 @@ impl TreeWriter<'_> {
             return Ok(());
         };
         let node = Node::open(left.directory.as_fd(), &left.path);
-        for (key, value) in &unsettled.acls {
+        for AccessList { key, value } in &unsettled.acls {
             node.store_xattr(key, value, self.options.privileges, &mut self.report)?;
         }
         node.set_times(unsettled.mtime, unsettled.atime)?;

@@ -363,7 +363,7 @@ fn default_access_lists_are_not_inherited_by_the_layers_own_files() {
     assert_eq!((dest.mode("d"), dest.mode("d/f"), dest.mode("d/e")), (0o755, 0o644, 0o700));
 }
 
-/// user::rwx user:N:rwx group::rwx mask::rwx other::rwx, as the kernel keeps it.
+/// All rights for the owner, a user, the group and others, as the kernel keeps them.
 fn access_list(user: u32) -> Vec<u8> {
     let tags: [(u16, u32); 5] =
         [(0x01, u32::MAX), (0x02, user), (0x04, u32::MAX), (0x10, u32::MAX), (0x20, u32::MAX)];

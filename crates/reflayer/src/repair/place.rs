@@ -47,6 +47,7 @@ impl Store {
                     mender.settle(path, &node)?;
                 }
             }
+            mender.close()?;
             diff
         };
         let flushed = syncfs(diff.as_fd()).during("flush the filesystem of", "the layer");

@@ -8,7 +8,7 @@ use reflayer::{
 use serde_json::Value;
 use transport::Reference;
 
-use crate::world::{FORMS, Form, World};
+use crate::world::{FORMS, Form, World, pull_into};
 
 const LAYERS: &str = "root/overlay-layers/layers.json";
 const IMAGES: &str = "root/overlay-images/images.json";
@@ -55,7 +55,7 @@ fn r6_records_are_rebuilt_where_images_have_their_layers() {
     options.image_store = Some(world.path("images"));
     let (root, run) = (world.path("containers"), world.path("run-containers"));
     let store = || Store::open_with(&root, &run, &options).unwrap();
-    world.pull_into(&store(), &world.layout("v1"), &PullOptions::default()).unwrap();
+    pull_into(&store(), &world.layout("v1"), &PullOptions::default()).unwrap();
     world.build("two", |at| fs::write(at.join("other"), vec![3; 5000]).unwrap());
     let (file, own) = (LAYERS.replace("root", "images"), LAYERS.replace("root", "containers"));
     let ids = |file: &str| -> Vec<String> {

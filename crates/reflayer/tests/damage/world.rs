@@ -147,20 +147,7 @@ impl World {
         source: &dyn ImageSource,
         options: &PullOptions,
     ) -> Result<PullReport, PullError> {
-        self.pull_into(&self.store(), source, options)
-    }
-
-    /// The same into some other store.
-    pub(crate) fn pull_into(
-        &self,
-        store: &Store,
-        source: &dyn ImageSource,
-        options: &PullOptions,
-    ) -> Result<PullReport, PullError> {
-        let mut options = options.clone();
-        options.name = Some("localhost/app:v1".into());
-        let quiet: Arc<dyn Progress + Send + Sync> = Arc::new(());
-        store.pull(source, &"oci:layout:v1".parse().unwrap(), &options, &quiet)
+        pull_into(&self.store(), source, options)
     }
 
     /// The layers of an image, base first.
@@ -206,6 +193,18 @@ impl World {
         };
         self.check(level).into_iter().map(say).collect()
     }
+}
+
+/// Pulls v1 from some source into some store.
+pub(crate) fn pull_into(
+    store: &Store,
+    source: &dyn ImageSource,
+    options: &PullOptions,
+) -> Result<PullReport, PullError> {
+    let mut options = options.clone();
+    options.name = Some("localhost/app:v1".into());
+    let quiet: Arc<dyn Progress + Send + Sync> = Arc::new(());
+    store.pull(source, &"oci:layout:v1".parse().unwrap(), &options, &quiet)
 }
 
 /// Does something to a file and gives it and its directory the times that they had.

@@ -33,7 +33,7 @@ impl Model {
         let mut met = Met {
             model: self,
             maker,
-            met: vec![false; self.names.count()],
+            seen: vec![false; self.names.count()],
             first: HashMap::new(),
             skip: None,
             differences: Vec::new(),
@@ -56,7 +56,7 @@ struct Met<'m> {
     model: &'m Model,
     maker: Maker,
     /// Which places were met.
-    met: Vec<bool>,
+    seen: Vec<bool>,
     /// The first name on disk of nodes that have several in the model.
     first: HashMap<usize, Place>,
     /// All below this is not looked at.
@@ -74,7 +74,7 @@ impl Met<'_> {
         let (Some(place), Some(node)) = (place, node) else {
             return self.differ(found, vec![Aspect::Extra]);
         };
-        self.met[place as usize] = true;
+        self.seen[place as usize] = true;
         let expected = self.model.nodes.get(node, found.path.as_bytes());
         if let EntryKind::HardLink { target } = &found.entry.kind {
             // Its attributes were compared at its first name. Two files that are alike may
@@ -106,7 +106,8 @@ impl Met<'_> {
     }
 
     fn finish(mut self) -> Vec<Difference> {
-        for (place, node) in self.model.names.iter().filter(|(place, _)| !self.met[*place as usize])
+        for (place, node) in
+            self.model.names.iter().filter(|(place, _)| !self.seen[*place as usize])
         {
             // What is deeper than a path can say, no walk can have met.
             let Some(path) = self.model.names.path(place) else { continue };

@@ -61,8 +61,8 @@ impl Nodes {
     /// What one of them is to be, by that name.
     pub(super) fn get(&self, node: usize, name: &[u8]) -> Expected {
         let row = &self.rows[node];
-        let none = Extra::default();
-        let extra = self.extras.get(row.extra as usize).unwrap_or(&none);
+        let empty = Extra::default();
+        let extra = self.extras.get(row.extra as usize).unwrap_or(&empty);
         let entry = Entry {
             name: name.into(),
             kind: match row.kind {
