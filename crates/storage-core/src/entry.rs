@@ -178,6 +178,20 @@ impl LayerPath {
         self.0.split(|&b| b == b'/').filter(|part| !part.is_empty())
     }
 
+    /// Whether a path is this one, or below it.
+    ///
+    /// ```
+    /// # use storage_core::LayerPath;
+    /// let path = |text: &str| LayerPath::parse(text.as_bytes());
+    /// assert!(path("usr")?.holds(&path("usr/bin")?) && path("usr")?.holds(&path("usr")?));
+    /// assert!(LayerPath::ROOT.holds(&path("usr")?) && !path("us")?.holds(&path("usr")?));
+    /// # Ok::<(), storage_core::LayerPathError>(())
+    /// ```
+    pub fn holds(&self, other: &Self) -> bool {
+        let rest = other.0.strip_prefix(&*self.0);
+        rest.is_some_and(|rest| self.is_root() || rest.is_empty() || rest[0] == b'/')
+    }
+
     /// The path of `part` in this directory.
     ///
     /// # Errors

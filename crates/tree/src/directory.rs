@@ -51,9 +51,11 @@ impl TreeWriter<'_> {
         path: &LayerPath,
         parent: &LayerPath,
     ) -> Result<Arc<OwnedFd>, TreeError> {
-        let mut next = LayerPath::ROOT;
+        // Many names may stand in one deep place: what was found of it lately is not searched
+        // for again.
+        let mut next = self.parents.nearest(parent);
         let mut directory = self.parents.find(&next).map_err(|errno| parent_error(path, errno))?;
-        for part in parent.parts() {
+        for part in parent.parts().skip(next.parts().count()) {
             next = next.join(part)?;
             // One step further, which is all there is to do unless it is a link.
             directory = match open_directory(directory.as_fd(), part) {

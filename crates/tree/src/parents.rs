@@ -44,6 +44,12 @@ impl<'d> Parents<'d> {
         Ok(self.keep(path.clone(), directory))
     }
 
+    /// The path, or what is nearest above it, of those that are open.
+    pub(crate) fn nearest(&self, path: &LayerPath) -> LayerPath {
+        let above = self.kept.iter().map(|(kept, _)| kept).filter(|kept| kept.holds(path));
+        above.max_by_key(|kept| kept.as_bytes().len()).cloned().unwrap_or_default()
+    }
+
     /// Remembers a directory that was just opened.
     pub(crate) fn keep(&mut self, path: LayerPath, directory: OwnedFd) -> Arc<OwnedFd> {
         self.kept.retain(|(kept, _)| *kept != path);

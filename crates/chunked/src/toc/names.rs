@@ -78,7 +78,7 @@ impl<'t> Names<'t> {
     /// Whether nothing says that `path`, or what is above it, is no directory; `known` and
     /// what is above that are none.
     fn is_directory(&self, path: &LayerPath, known: &LayerPath) -> bool {
-        if is_above(path, known) {
+        if path.holds(known) {
             return true;
         }
         match self.find(path) {
@@ -88,12 +88,6 @@ impl<'t> Names<'t> {
             None => path.split_last().is_none_or(|(above, _)| self.is_directory(&above, known)),
         }
     }
-}
-
-/// Whether one path is the other or above it.
-fn is_above(path: &LayerPath, other: &LayerPath) -> bool {
-    let rest = other.as_bytes().strip_prefix(path.as_bytes());
-    rest.is_some_and(|rest| path.is_root() || rest.is_empty() || rest.starts_with(b"/"))
 }
 
 /// The path that an entry makes; for a whiteout, the one that it hides.

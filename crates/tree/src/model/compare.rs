@@ -66,7 +66,7 @@ struct Met<'m> {
 
 impl Met<'_> {
     fn take(&mut self, found: &Found) {
-        if self.skip.as_ref().is_some_and(|top| is_below(&found.path, top)) {
+        if self.skip.as_ref().is_some_and(|top| top.holds(&found.path)) {
             return;
         }
         let place = self.model.names.find(&found.path);
@@ -123,10 +123,6 @@ impl Met<'_> {
 /// Whether two nodes are the same but for their names.
 fn is_alike(a: &Expected, b: &Expected) -> bool {
     Entry { name: a.entry.name.clone(), ..b.entry.clone() } == a.entry
-}
-
-fn is_below(path: &LayerPath, top: &LayerPath) -> bool {
-    path.as_bytes().strip_prefix(top.as_bytes()).is_some_and(|rest| rest.starts_with(b"/"))
 }
 
 /// In what something that was found differs.

@@ -8,9 +8,6 @@ use storage_core::LayerPath;
 /// Links that the kernel follows on one path.
 const MAX_LINKS: u32 = 40;
 
-/// Longest part of a path on Linux.
-const LONGEST_PART: usize = 255;
-
 /// Stands for "no place" and "no node".
 const NONE: u32 = u32::MAX;
 
@@ -171,7 +168,7 @@ impl Names {
                 }
                 _ => {}
             }
-            if part.len() > LONGEST_PART {
+            if part.len() > LayerPath::MAX_PART {
                 return path.parts().map(<[u8]>::to_vec).collect();
             }
             let above = places.last().copied().flatten();
