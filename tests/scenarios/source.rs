@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 use testkit::fs_role::Filesystem;
 use testkit::judge;
+use testkit::loop_fs::unmount;
 use testkit::peer::Compression;
 
 use crate::built::Built;
@@ -154,7 +155,7 @@ impl Elsewhere {
 
     fn unmount(&mut self) -> Result<()> {
         while let Some(tree) = self.mounted.pop() {
-            judge::run(Command::new("umount").arg(tree))?;
+            unmount(tree)?;
         }
         Ok(())
     }

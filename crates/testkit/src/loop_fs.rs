@@ -3,6 +3,8 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
@@ -78,7 +80,7 @@ impl LoopFs {
             Journal::Written => "shutdown -f",
         };
         judge::run(Command::new("xfs_io").args(["-x", "-c", shutdown]).arg(path))?;
-        judge::run(Command::new("umount").arg(path))?;
+        unmount(path)?;
         self.mount()
     }
 
@@ -98,6 +100,24 @@ impl LoopFs {
         disk.mount()?;
         Ok(disk)
     }
+}
+
+/// Unmounts a filesystem. A process that another test has just begun shares the descriptors of
+/// this one until it is a program of its own, and keeps what they are of busy for that long.
+///
+/// # Errors
+///
+/// If it stays busy, or is not mounted.
+pub fn unmount(path: &Path) -> Result<()> {
+    let mut result = judge::run(Command::new("umount").arg(path));
+    for _ in 0..50 {
+        if result.is_ok() {
+            break;
+        }
+        thread::sleep(Duration::from_millis(100));
+        result = judge::run(Command::new("umount").arg(path));
+    }
+    result
 }
 
 impl Drop for LoopFs {

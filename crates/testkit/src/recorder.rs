@@ -20,7 +20,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::dice::Dice;
 use crate::fs_role::Filesystem;
 use crate::judge;
-use crate::loop_fs::LoopFs;
+use crate::loop_fs::{LoopFs, unmount};
 pub use states::Fate;
 use states::Rebuilder;
 
@@ -50,7 +50,7 @@ impl Recorder {
     pub fn make(place: &Path, name: &'static str, bytes: u64) -> Result<Self> {
         let made = LoopFs::make(place, name, bytes)?;
         let filesystem = made.filesystem.clone();
-        judge::run(Command::new("umount").arg(&filesystem.path))?;
+        unmount(&filesystem.path)?;
         for copy in [START, LIVE] {
             let mut cp = Command::new("cp");
             cp.arg("--sparse=always").args([place.join(format!("{name}.img")), place.join(copy)]);
@@ -78,7 +78,7 @@ impl Recorder {
     /// If it is busy, or the log cannot be read.
     pub fn stop(self) -> Result<Recording> {
         let Self { filesystem, disk } = self;
-        judge::run(Command::new("umount").arg(&filesystem.path))?;
+        unmount(&filesystem.path)?;
         let place = disk.place.clone();
         drop(disk);
         let log = File::open(place.join(LOG)).context("open the log")?;
