@@ -155,7 +155,7 @@ impl Elsewhere {
 
     fn unmount(&mut self) -> Result<()> {
         while let Some(tree) = self.mounted.pop() {
-            unmount(tree)?;
+            unmount(&tree)?;
         }
         Ok(())
     }
