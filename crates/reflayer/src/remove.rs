@@ -295,6 +295,23 @@ mod tests {
     const MAPPED: [(u32, u32); 4] = [(1, 0), (2, 1), (3, 1), (4, 1)];
 
     #[test]
+    fn layers_of_other_tools_are_collected_if_their_removal_was_killed() {
+        let (_dir, store) = store(&[(1, 0), (2, 1), (3, 0)], &[&[2]]);
+        let ids = [layer(2), layer(1)];
+        let mut layers = store.layers.write().unwrap();
+        let mark = store.mark_as_ours(&mut layers, &ids).unwrap();
+        assert!(mark.is_some() && store.mark_as_ours(&mut layers, &ids).unwrap().is_none());
+        drop((mark, layers));
+        let garbage = || store.collect_garbage(crate::GarbageOptions::default()).unwrap();
+        assert!(garbage().unreferenced_layers.is_empty(), "the image is there");
+        store.images.write().unwrap().remove(&image(1)).unwrap();
+        let mut collected = garbage().unreferenced_layers;
+        collected.sort();
+        assert_eq!(collected, [1, 2].map(layer));
+        assert!(store.layers.read().unwrap().get(&layer(3)).is_some());
+    }
+
+    #[test]
     fn mapped_layers_go_with_their_image() {
         assert_eq!(removed(&MAPPED, &[&[2, 3, 4]]), [2, 3, 4, 1].map(layer));
     }

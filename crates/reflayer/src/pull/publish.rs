@@ -496,3 +496,15 @@ fn layer_record(wanted: &WantedLayer, facts: &LayerFacts, metadata: &str) -> Lay
 pub(crate) fn has_repeated_names(record: &LayerRecord) -> bool {
     record.flags.get(REPEATED_FLAG).unwrap_or(false)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_very_many_ids_the_highest_are_recorded() {
+        assert_eq!(recorded_ids(&BTreeSet::from([7, 0])), [0, 7]);
+        let ids = recorded_ids(&(0..10_000).collect());
+        assert_eq!((ids.len(), ids.first(), ids.last()), (4096, Some(&5904), Some(&9999)));
+    }
+}
