@@ -1,4 +1,5 @@
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use reflayer::{
@@ -56,19 +57,27 @@ fn r6_records_are_rebuilt_where_images_have_their_layers() {
     let (root, run) = (world.path("containers"), world.path("run-containers"));
     let store = || Store::open_with(&root, &run, &options).unwrap();
     pull_into(&store(), &world.layout("v1"), &PullOptions::default()).unwrap();
-    world.build("two", |at| fs::write(at.join("other"), vec![3; 5000]).unwrap());
     let (file, own) = (LAYERS.replace("root", "images"), LAYERS.replace("root", "containers"));
     let ids = |file: &str| -> Vec<String> {
         let records = fs::read(world.path(file)).unwrap_or_else(|_| b"[]".into());
         let records: Vec<Value> = serde_json::from_slice(&records).unwrap();
         records.iter().map(|record| record["id"].to_string()).collect()
     };
-    let (layers, none) = (ids(&file), ids(&own));
-    assert_eq!((layers.len(), none.len()), (1, 0));
+    // A container's layer is not where those of images are.
+    let container = "c".repeat(64);
+    let (home, link) = (root.join("overlay"), "A".repeat(26));
+    fs::create_dir_all(home.join(&container).join("diff")).unwrap();
+    fs::create_dir_all(home.join("l")).unwrap();
+    fs::write(home.join(&container).join("link"), &link).unwrap();
+    symlink(format!("../{container}/diff"), home.join("l").join(&link)).unwrap();
+    fs::write(world.path(&own), format!("[{{\"id\":\"{container}\"}}]")).unwrap();
+    let (layers, of_container) = (ids(&file), ids(&own));
+    assert_eq!((layers.len(), of_container.len()), (1, 1));
     fs::write(world.path(&file), "").unwrap();
     let nowhere = |reference: &Reference| Err(format!("{reference} is not to be asked").into());
-    assert!(store().repair(&RepairOptions::default(), &nowhere).unwrap().is_whole());
-    assert_eq!((ids(&file), ids(&own)), (layers.clone(), none.clone()));
+    let report = store().repair(&RepairOptions::default(), &nowhere).unwrap();
+    assert!(report.is_whole(), "{report:#?}");
+    assert_eq!((ids(&file), ids(&own)), (layers.clone(), of_container.clone()));
     assert!(store().check(CheckLevel::Content).unwrap().is_empty());
     // A layer with a parent that is none: records and directories are looked at under a lock.
     let text = fs::read_to_string(world.path(&file)).unwrap();
@@ -76,7 +85,7 @@ fn r6_records_are_rebuilt_where_images_have_their_layers() {
     fs::write(world.path(&file), text.replacen('{', &parent, 1)).unwrap();
     let report = store().repair(&RepairOptions::default(), &nowhere).unwrap();
     assert!(!report.findings.is_empty());
-    assert_eq!((ids(&file), ids(&own)), (layers, none));
+    assert_eq!((ids(&file), ids(&own)), (layers, of_container));
 }
 
 #[test]

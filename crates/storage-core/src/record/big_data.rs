@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use super::RecordError;
 use super::place::{DIR_MODE, Place};
 use crate::FsResultExt;
+use crate::atomic::remove_all_temporaries;
 use crate::dir::{make_dir, open_at, open_dir, sync, text_names};
 
 /// The name of the file that holds the big data item `key`.
@@ -78,6 +79,21 @@ pub(super) fn keys(place: &Place, id: &str) -> Result<Vec<String>, RecordError> 
     let mut keys: Vec<String> = names.iter().filter_map(|name| key_of(name)).collect();
     keys.sort_unstable();
     Ok(keys)
+}
+
+/// Removes what killed writers of the big data of these records left; tells how many.
+pub(super) fn sweep<'a>(
+    place: &Place,
+    ids: impl Iterator<Item = &'a str>,
+) -> Result<usize, RecordError> {
+    let (store, mut removed) = (place.writable()?, 0);
+    for id in ids {
+        if let Some(dir) = place.within(open_dir(store, id))? {
+            let own = remove_all_temporaries(&dir);
+            removed += own.map_err(|error| error.within(place.path(id)))?;
+        }
+    }
+    Ok(removed)
 }
 
 /// The key whose file has this name; `None` for what is no big data.

@@ -7,8 +7,8 @@ use std::os::fd::AsFd;
 use super::image_store::FILE;
 use super::place::FILE_MODE;
 use super::{ImageRecord, Images, ImagesWrite, RecordError, big_data};
-use crate::atomic::{Replacement, remove_all_temporaries};
-use crate::dir::{open_dir, sync, text_names};
+use crate::atomic::Replacement;
+use crate::dir::{sync, text_names};
 use crate::{Digest, Durability, FsResultExt, ImageId, remove_stale_temporaries, remove_tree};
 
 impl Images<'_> {
@@ -174,15 +174,9 @@ impl ImagesWrite<'_> {
     /// If the directory cannot be read, or a file in it not be removed.
     pub fn sweep(&self) -> Result<usize, RecordError> {
         let dir = self.place.writable()?;
-        let mut removed = self.place.within(remove_stale_temporaries(dir, FILE))?;
-        for record in self.records() {
-            let id = record.id.as_str();
-            if let Some(own) = self.place.within(open_dir(dir, id))? {
-                let own = remove_all_temporaries(&own);
-                removed += own.map_err(|error| error.within(self.place.path(id)))?;
-            }
-        }
-        Ok(removed)
+        let removed = self.place.within(remove_stale_temporaries(dir, FILE))?;
+        let ids = self.records().iter().map(|record| record.id.as_str());
+        Ok(removed + big_data::sweep(self.place, ids)?)
     }
 }
 

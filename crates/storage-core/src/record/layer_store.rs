@@ -11,9 +11,7 @@ use rustix::io::retry_on_intr;
 use super::file::{check_ids, load, save};
 use super::place::Place;
 use super::rescue::{Rescued, rescue};
-use super::{LayerFile, LayerRecord, RecordError, names};
-use crate::atomic::remove_all_temporaries;
-use crate::dir::open_dir;
+use super::{LayerFile, LayerRecord, RecordError, big_data, names};
 use crate::{Durability, FsResultExt as _, LayerId, Lock, Token, remove_stale_temporaries};
 
 /// The records in `overlay-layers` below a graph root, and what is kept beside them.
@@ -365,22 +363,15 @@ impl LayersWrite<'_> {
     ///
     /// If the directory cannot be read, or a file in it not be removed.
     pub fn sweep(&self) -> Result<usize, RecordError> {
-        let mut removed = LayerFile::ALL.into_iter().try_fold(0, |count, file| {
+        let removed = LayerFile::ALL.into_iter().try_fold(0, |count, file| {
             let Some(place) = place_of(file, self.place, self.image_store) else {
                 return Ok(count);
             };
             let removed = remove_stale_temporaries(place.writable()?, file.name());
             Ok::<_, RecordError>(count + place.within(removed)?)
         })?;
-        let dir = self.place.writable()?;
-        for record in self.records() {
-            let id = record.id.as_str();
-            if let Some(own) = self.place.within(open_dir(dir, id))? {
-                let own = remove_all_temporaries(&own);
-                removed += own.map_err(|error| error.within(self.place.path(id)))?;
-            }
-        }
-        Ok(removed)
+        let ids = self.records().iter().map(|record| record.id.as_str());
+        Ok(removed + big_data::sweep(self.place, ids)?)
     }
 }
 
